@@ -1,0 +1,1 @@
+"""slimmer takes a container image apart to the byte, and makes it fit its size budget."""

@@ -1,0 +1,516 @@
+"""Every member of every layer: what is visible, what is overwritten, what is deleted, and by what.
+
+The rules are those of OCI `layer.md`: a whiteout `.wh.name` removes `name` of the layers below,
+an opaque whiteout `.wh..wh..opq` all that lies below its directory in them, whatever their place
+in the tar; a directory over a directory replaces its attributes; any other clash removes what
+was there with all that lay below it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from slimmer.image import ImageError
+from slimmer.tarstream import DIRECTORY, FILE, HARDLINK, SYMLINK, Header, normalised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from slimmer.image import Image, Layer, LayerContent
+
+WHITEOUT = b".wh."
+OPAQUE = b".wh..wh..opq"
+ESTARGZ = "containerd.io/snapshot/stargz/toc.digest"
+ESTARGZ_MEMBERS = {b"stargz.index.json", b".prefetch.landmark", b".no.prefetch.landmark"}
+"""Members of an eStargz layer that its specification adds for itself; no files of the image."""
+
+
+class Evidence:
+    """Which contents a scan reads: globs of paths, and how many bytes of each.
+
+    A glob is a path of the image; `*` stands for anything within one name, a leading `**/` for any
+    directory. Its last name must hold a literal part to go by. Everything else is not read.
+    """
+
+    __slots__ = ("_names", "_suffixes", "key")
+
+    key: str
+    """Identifies the set, so that a cached scan made for another one is not taken for it."""
+
+    def __init__(self, globs: Iterable[tuple[str, int]]) -> None:
+        wanted = sorted(set(globs))
+        self._names: dict[bytes, list[tuple[Callable[[bytes], object], int]]] = {}
+        suffixes: dict[bytes, list[tuple[Callable[[bytes], object], int]]] = {}
+        for glob, limit in wanted:
+            name = glob.rpartition("/")[2]
+            rule = (_glob(glob), limit)
+            if "*" not in name:
+                self._names.setdefault(name.encode(), []).append(rule)
+            else:
+                literal = name.rpartition("*")[2]
+                if not literal:
+                    raise ValueError(f"the glob {glob!r} ends with no literal part")
+                suffixes.setdefault(literal.encode(), []).append(rule)
+        self._suffixes = tuple(suffixes.items())
+        self.key = hashlib.sha256(repr(wanted).encode()).hexdigest()[:16]
+
+    def want(self, header: Header) -> int:
+        """How many bytes of this member's content are evidence; the `want` of `members`."""
+        path = header.path
+        rules = self._names.get(path[path.rfind(b"/") + 1 :])
+        if rules is None:
+            for suffix, candidates in self._suffixes:
+                if path.endswith(suffix):
+                    rules = candidates
+                    break
+            else:
+                return 0
+        if header.kind is not FILE or header.sparse:
+            return 0
+        for matches, limit in rules:
+            if matches(path):
+                return limit
+        return 0
+
+
+def _glob(glob: str) -> Callable[[bytes], object]:
+    prefix = "(?:.*/)?" if glob.startswith("**/") else ""
+    pattern = "[^/]*".join(re.escape(part) for part in glob.removeprefix("**/").split("*"))
+    return re.compile(f"(?s:{prefix}{pattern})".encode()).fullmatch
+
+
+class LayerScan(NamedTuple):
+    """One layer's headers in order, and the contents that were asked for, by member number."""
+
+    headers: Sequence[Header]
+    contents: Mapping[int, bytes]
+
+
+class ScanCache(Protocol):
+    """Where scans are kept between runs; a store hands one in."""
+
+    def load(self, content: LayerContent, evidence: Evidence) -> LayerScan | None: ...
+
+    def save(self, content: LayerContent, evidence: Evidence, scan: LayerScan) -> None: ...
+
+
+class Hidden(NamedTuple):
+    """A member that the merged tree does not show."""
+
+    header: Header
+    how: Literal["overwritten", "deleted"]
+    layer: int
+    """Number of the layer that hides it."""
+    by: bytes
+    """What hides it there: a file in its place, a whiteout's target, an opaque directory."""
+    size: int
+    """Bytes that nobody can see; 0 where another name of the same file carries them on."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerIndex:
+    """One layer's members, told apart by what became of them."""
+
+    number: int
+    layer: Layer
+    headers: Sequence[Header]
+    """All members in the tar's order, whiteouts included, paths through symlinks resolved."""
+    visible: Sequence[Header]
+    hidden: Sequence[Hidden]
+    whiteouts: Sequence[Header]
+    size: int
+    """Σ `size` of the members in bytes."""
+
+    @property
+    def overwritten(self) -> int:
+        return sum(hidden.size for hidden in self.hidden if hidden.how == "overwritten")
+
+    @property
+    def deleted(self) -> int:
+        return sum(hidden.size for hidden in self.hidden if hidden.how == "deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The layers of an image laid over one another."""
+
+    image: Image
+    layers: tuple[LayerIndex, ...]
+    visible: Mapping[bytes, Header]
+    """The merged tree: path → header. A hard link that outlives its first name carries `size`."""
+    layer_of: Mapping[bytes, int]
+    """Path → number of the layer that shows it."""
+    evidence: Mapping[bytes, bytes]
+    """Path → content (or its beginning) of the visible files that were asked for."""
+    problems: tuple[str, ...]
+
+    @classmethod
+    def scan(
+        cls,
+        image: Image,
+        evidence: Evidence,
+        cache: ScanCache | None = None,
+        done: Callable[[int, int], None] = lambda number, count: None,
+    ) -> Index:
+        """Read every layer's headers, and of the contents only the evidence.
+
+        The only stage that reads layer bytes. Layers whose cost is decompression are read in
+        parallel. `done(number, count)` is told of each layer that is finished.
+        """
+
+        def read(layer: Layer) -> LayerScan:
+            content = layer.content
+            scan = cache.load(content, evidence) if cache else None
+            if scan is None:
+                headers: list[Header] = []
+                contents: dict[int, bytes] = {}
+                add = headers.append
+                for header, wanted in content.members(evidence.want):
+                    if wanted is not None:
+                        contents[len(headers)] = wanted
+                    add(header)
+                scan = LayerScan(headers, contents)
+                if cache:
+                    cache.save(content, evidence, scan)
+            return scan
+
+        count = len(image.layers)
+        scans: list[LayerScan] = []
+        if all(layer.content.random_access for layer in image.layers):
+            for layer in image.layers:
+                scans.append(read(layer))
+                done(len(scans), count)
+        else:
+            with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
+                for scan in pool.map(read, image.layers):
+                    scans.append(scan)
+                    done(len(scans), count)
+        return cls.of(image, scans)
+
+    @classmethod
+    def of(cls, image: Image, scans: Sequence[LayerScan]) -> Index:
+        """Lay scanned layers over one another."""
+        problems = list(image.problems)
+        members = [
+            _members(layer, scan.headers) for layer, scan in zip(image.layers, scans, strict=True)
+        ]
+        members = _through_symlinks(members, problems)
+        layers = _lay(image.layers, members)
+        layers = _promote(layers)
+        visible: dict[bytes, Header] = {}
+        layer_of: dict[bytes, int] = {}
+        for layer in layers:
+            paths = [header.path for header in layer.visible]
+            visible.update(zip(paths, layer.visible, strict=True))
+            layer_of.update(dict.fromkeys(paths, layer.number))
+        evidence: dict[bytes, bytes] = {}
+        for layer, scan in zip(layers, scans, strict=True):
+            if not scan.contents:
+                continue
+            read = {layer.headers[place].path: text for place, text in scan.contents.items()}
+            evidence |= {
+                path: text for path, text in read.items() if layer_of.get(path) == layer.number
+            }
+            for header in layer.visible:
+                # uv links site-packages to its cache, so the first name of a RECORD may lie there
+                if header.kind is HARDLINK and header.link in read:
+                    evidence[header.path] = read[header.link]
+        return cls(image, layers, visible, layer_of, evidence, tuple(problems))
+
+    @property
+    def unpacked(self) -> int:
+        """Σ `size` over all layers."""
+        return sum(layer.size for layer in self.layers)
+
+    @property
+    def rootfs(self) -> int:
+        """Σ `size` of what is visible once the layers are merged."""
+        return self.unpacked - self.overwritten - self.deleted
+
+    @property
+    def overwritten(self) -> int:
+        return sum(layer.overwritten for layer in self.layers)
+
+    @property
+    def deleted(self) -> int:
+        return sum(layer.deleted for layer in self.layers)
+
+    def resolve(self, path: bytes) -> bytes:
+        """The real path of a path of the image: every symlink on the way followed.
+
+        Returns the path as far as it could be followed where something is missing, and the path
+        unchanged where symlinks run in a circle.
+        """
+        return resolve(path, self._link)
+
+    def _link(self, path: bytes) -> bytes | None:
+        header = self.visible.get(path)
+        return header.link if header is not None and header.kind == SYMLINK else None
+
+
+def resolve(path: bytes, link: Callable[[bytes], bytes | None]) -> bytes:
+    """Follow every symlink of `path`, each looked up by `link`; see `Index.resolve`."""
+    todo = normalised(path).split(b"/")[::-1]
+    real: list[bytes] = []
+    hops = 0
+    while todo:
+        part = todo.pop()
+        if part in (b"", b"."):
+            continue
+        if part == b"..":
+            del real[-1:]
+            continue
+        real.append(part)
+        target = link(b"/".join(real))
+        if target is None:
+            continue
+        hops += 1
+        if hops > 40:  # the kernel's own limit (path_resolution(7))
+            return normalised(path)
+        del real[-1]
+        if target.startswith(b"/"):
+            real.clear()
+        todo += target.split(b"/")[::-1]
+    return b"/".join(real)
+
+
+def _members(layer: Layer, headers: Sequence[Header]) -> Sequence[Header]:
+    """The layer's members that belong to the image."""
+    stargz = layer.descriptor and any(key == ESTARGZ for key, _ in layer.descriptor.annotations)
+    if stargz or (headers and headers[-1].path == b"stargz.index.json"):
+        # Their bytes are no file's: they keep their place with nothing to count or to show.
+        return [
+            header._replace(path=WHITEOUT + WHITEOUT + header.path, size=0)
+            if header.path in ESTARGZ_MEMBERS
+            else header
+            for header in headers
+        ]
+    return headers
+
+
+def _through_symlinks(
+    members: list[Sequence[Header]], problems: list[str]
+) -> list[Sequence[Header]]:
+    """Members whose parent is a symlink, put where an unpacker puts them: behind it.
+
+    Needed where a layer was made without looking at those below it (`lib/x` over a base whose
+    `lib` is a symlink to `usr/lib`): rare, so the common case costs one look at each name.
+    """
+    links = {header.path for headers in members for header in headers if header.kind is SYMLINK}
+    if not links:
+        return members
+    parents: set[bytes] = set()
+    for headers in members:
+        parents.update(
+            [header.path[: header.path.rfind(b"/")] for header in headers if b"/" in header.path]
+        )
+    for parent in list(parents):
+        while b"/" in parent:
+            parent = parent[: parent.rfind(b"/")]
+            if parent in parents:
+                break
+            parents.add(parent)
+    if links.isdisjoint(parents):
+        return members
+    now: dict[bytes, bytes] = {}
+    result: list[Sequence[Header]] = []
+    for number, headers in enumerate(members):
+        for header in headers:
+            directory, _, name = header.path.rpartition(b"/")
+            if name == OPAQUE:
+                _forget(now, directory, below_only=True)
+            elif name.startswith(WHITEOUT):
+                _forget(now, _join(directory, name[4:]))
+        placed: list[Header] = []
+        for header in headers:
+            directory, _, name = header.path.rpartition(b"/")
+            real = resolve(directory, now.get) if directory else directory
+            if real != directory:
+                header = header._replace(path=_join(real, name))
+            if header.kind is HARDLINK:
+                target, _, last = header.link.rpartition(b"/")
+                header = header._replace(link=_join(resolve(target, now.get), last))
+            if header.kind is SYMLINK:
+                now[header.path] = header.link
+            else:
+                now.pop(header.path, None)
+            placed.append(header)
+        moved = sum(old.path != new.path for old, new in zip(headers, placed, strict=True))
+        if moved:
+            problems.append(f"layer {number}: {moved} members lie behind a symlink of the image")
+        result.append(placed)
+    return result
+
+
+def _forget(links: dict[bytes, bytes], path: bytes, *, below_only: bool = False) -> None:
+    below = path + b"/" if path else b""
+    for gone in [
+        link for link in links if link.startswith(below) or (link == path and not below_only)
+    ]:
+        del links[gone]
+
+
+def _join(directory: bytes, name: bytes) -> bytes:
+    return directory + b"/" + name if directory else name
+
+
+_Event = tuple[int, Literal["overwritten", "deleted"], bytes]
+
+
+def _lay(layers: Sequence[Layer], members: Sequence[Sequence[Header]]) -> tuple[LayerIndex, ...]:
+    """Tell each layer's visible members from the hidden ones.
+
+    Newest layer first, so that a marker is met before what it hides. `exact` and `below` keep the
+    nearest event above each path: one that takes the place of the path itself, one that takes
+    everything below it away.
+    """
+    exact: dict[bytes, _Event] = {}
+    below: dict[bytes, _Event] = {}
+    opaque: dict[bytes, _Event] = {}
+    result: list[LayerIndex] = []
+    for number in range(len(layers) - 1, -1, -1):
+        headers = members[number]
+        whiteouts: list[Header] = []
+        shown: dict[bytes, Header] = {}
+        hidden: list[Hidden] = []
+        covers: dict[bytes, _Event | None] = {b"": opaque.get(b"")}
+
+        def cover(directory: bytes, covers: dict[bytes, _Event | None] = covers) -> _Event | None:
+            """What hides everything in this directory, if anything does."""
+            chain: list[bytes] = []
+            while directory not in covers:
+                chain.append(directory)
+                directory = directory[: max(directory.rfind(b"/"), 0)]
+            event = covers[directory]
+            for directory in reversed(chain):
+                for found in (below.get(directory), opaque.get(directory)):
+                    if found is not None and (event is None or found[0] < event[0]):
+                        event = found
+                covers[directory] = event
+            return event
+
+        mine: list[Header] = []
+        for header in headers:
+            path = header.path
+            slash = path.rfind(b"/") + 1
+            if path.startswith(WHITEOUT, slash):
+                whiteouts.append(header)
+                if header.size:
+                    hidden.append(Hidden(header, "deleted", number, path, header.size))
+                continue
+            earlier = shown.get(path)
+            if earlier is not None:
+                # A tar may name a path twice: the last one stays.
+                hidden.append(Hidden(earlier, "overwritten", number, path, earlier.size))
+                del shown[path]
+            mine.append(header)
+            if exact or below or opaque:
+                event = exact.get(path)
+                covering = cover(path[: max(slash - 1, 0)])
+                if covering is not None and (event is None or covering[0] < event[0]):
+                    event = covering
+                if event is not None:
+                    hidden.append(Hidden(header, event[1], event[0], event[2], header.size))
+                    continue
+            shown[path] = header
+        result.append(
+            LayerIndex(
+                number,
+                layers[number],
+                headers,
+                tuple(shown.values()),
+                tuple(hidden),
+                tuple(whiteouts),
+                sum([header.size for header in headers]),
+            )
+        )
+        if number == 0:
+            break
+        for header in whiteouts:
+            directory, _, name = header.path.rpartition(b"/")
+            if name == OPAQUE:
+                opaque[directory] = (number, "deleted", directory)
+            elif name in (WHITEOUT, WHITEOUT + b".", WHITEOUT + b".."):
+                raise ImageError(
+                    f"the whiteout {header.path!r} in layer {number} names nothing to remove",
+                    hint="the layer is damaged; rebuild it",
+                )
+            elif not name.startswith(WHITEOUT + WHITEOUT):  # aufs's own bookkeeping removes nothing
+                gone = _join(directory, name[len(WHITEOUT) :])
+                exact[gone] = below[gone] = (number, "deleted", gone)
+        for header in mine:
+            path = header.path
+            event = exact[path] = (number, "overwritten", path)
+            if header.kind is not DIRECTORY:
+                below[path] = event
+    return tuple(reversed(result))
+
+
+def _promote(layers: tuple[LayerIndex, ...]) -> tuple[LayerIndex, ...]:
+    """Let a visible hard link carry the bytes whose first name is hidden.
+
+    A hard link has no content of its own in the tar; as long as one name of a file is visible, so
+    is its content, once.
+    """
+    lost = {
+        (layer.number, hidden.header.path): hidden
+        for layer in layers
+        for hidden in layer.hidden
+        if hidden.size and hidden.layer != layer.number
+    }
+    if not lost:
+        return layers
+    names: dict[int, dict[bytes, Header]] = {}
+    carried: set[int] = set()
+    result: list[LayerIndex] = []
+    for layer in layers:
+        visible = list(layer.visible)
+        for place, header in enumerate(visible):
+            if header.kind is not HARDLINK:
+                continue
+            key = _first_name(layers, names, layer.number, header)
+            hidden = lost.pop(key, None) if key else None
+            if hidden is not None:
+                carried.add(id(hidden))
+                visible[place] = header._replace(size=hidden.size)
+        result.append(replace(layer, visible=tuple(visible)))
+    if not carried:
+        return layers
+    return tuple(
+        replace(
+            layer,
+            hidden=tuple(
+                hidden._replace(size=0) if id(hidden) in carried else hidden
+                for hidden in layer.hidden
+            ),
+        )
+        for layer in result
+    )
+
+
+def _first_name(
+    layers: Sequence[LayerIndex],
+    names: dict[int, dict[bytes, Header]],
+    number: int,
+    link: Header,
+) -> tuple[int, bytes] | None:
+    """Layer and path of the member that holds a hard link's content."""
+    seen = {link.path}
+    target = link.link
+    while number >= 0:
+        if number not in names:
+            names[number] = {header.path: header for header in layers[number].headers}
+        header = names[number].get(target)
+        if header is None:
+            number -= 1
+        elif header.kind is HARDLINK and header.link not in seen:
+            seen.add(target)
+            target = header.link
+        else:
+            return number, target
+    return None
