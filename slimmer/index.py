@@ -37,13 +37,19 @@ class Evidence:
     directory. Its last name must hold a literal part to go by. Everything else is not read.
     """
 
-    __slots__ = ("_names", "_suffixes", "key")
+    __slots__ = ("_head", "_large", "_names", "_suffixes", "key")
 
     key: str
     """Identifies the set, so that a cached scan made for another one is not taken for it."""
 
-    def __init__(self, globs: Iterable[tuple[str, int]]) -> None:
+    def __init__(
+        self, globs: Iterable[tuple[str, int]], large: int = 1 << 20, head: int = 0
+    ) -> None:
+        """`head` is how many bytes to read of every file of at least `large` bytes, to tell its
+        format; a medium where that is dear may leave them out."""
         wanted = sorted(set(globs))
+        self._large = large if head else 1 << 63
+        self._head = head
         self._names: dict[bytes, list[tuple[Callable[[bytes], object], int]]] = {}
         suffixes: dict[bytes, list[tuple[Callable[[bytes], object], int]]] = {}
         for glob, limit in wanted:
@@ -57,11 +63,12 @@ class Evidence:
                     raise ValueError(f"the glob {glob!r} ends with no literal part")
                 suffixes.setdefault(literal.encode(), []).append(rule)
         self._suffixes = tuple(suffixes.items())
-        self.key = hashlib.sha256(repr(wanted).encode()).hexdigest()[:16]
+        self.key = hashlib.sha256(repr((wanted, large, head)).encode()).hexdigest()[:16]
 
     def want(self, header: Header) -> int:
         """How many bytes of this member's content are evidence; the `want` of `members`."""
         path = header.path
+        rules: Sequence[tuple[Callable[[bytes], object], int]] | None
         rules = self._names.get(path[path.rfind(b"/") + 1 :])
         if rules is None:
             for suffix, candidates in self._suffixes:
@@ -69,13 +76,13 @@ class Evidence:
                     rules = candidates
                     break
             else:
-                return 0
+                rules = ()
         if header.kind is not FILE or header.sparse:
             return 0
         for matches, limit in rules:
             if matches(path):
                 return limit
-        return 0
+        return self._head if header.size >= self._large else 0
 
 
 def _glob(glob: str) -> Callable[[bytes], object]:
