@@ -1,0 +1,169 @@
+"""Cuts GPU code down to the architectures that the image will meet.
+
+Every region of a library keeps what the driver would pick on the GPUs that were named, moved to
+the region's front; the region's address stays, so that nothing which points at it changes. The
+rest of the region is zero (`zero`: the file's size and offsets stay, and only its compressed size
+falls), or leaves the file (`shrink`).
+
+NVIDIA's licence terms on modifying redistributables are the user's to read.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from slimmer.elf import DEVICE_CODE, SHT_DYNSYM, SHT_PROGBITS, SHT_RELA, Elf
+from slimmer.elflayout import relayout
+from slimmer.fatbin import (
+    MAGIC,
+    REGION,
+    Entry,
+    Gpu,
+    Opaque,
+    Region,
+    by_architecture,
+    picked,
+    regions,
+    selected,
+)
+from slimmer.splice import Copy, Piece, Read, Splice, Zeros, compose
+from slimmer.splice import Literal as Bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Mode = Literal["shrink", "zero"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """A library with less GPU code, and what that took."""
+
+    splice: Splice
+    """The new library; the identity where nothing can leave."""
+    before_by_arch: dict[str, int]
+    """Bytes by architecture (`sm_90`, `compute_120`), the largest first."""
+    after_by_arch: dict[str, int]
+    left_alone: tuple[str, ...]
+    """What was not understood and stays as it is, one line for each place."""
+    not_served: tuple[str, ...]
+    """The GPUs, as they were named, for which no region has any code."""
+
+
+def scan(elf: Elf, read: Read) -> Iterator[Region | Opaque]:
+    """The GPU code of a library in file order; nothing for a file without any."""
+    for section in elf.sections:
+        # Object files and archives are compiled from again; code in there is not loaded.
+        if section.name in DEVICE_CODE and section.kind == SHT_PROGBITS and section.allocated:
+            yield from regions(read, section.offset, section.size)
+
+
+def code_by_arch(elf: Elf, read: Read) -> dict[str, int]:
+    """Bytes of GPU code by architecture, the largest first."""
+    found = (each for each in scan(elf, read) if isinstance(each, Region))
+    return by_architecture(entry for region in found for entry in region.entries)
+
+
+def prune(read: Read, size: int, gpus: Iterable[Gpu], mode: Mode = "shrink") -> Pruned:
+    """Keep of the library of `size` bytes what the driver picks on `gpus`; none of them keeps the
+    smallest entry of each region.
+
+    Raises ElfError where the file is not an ELF file or not one that can be changed.
+    """
+    elf = Elf.parse(read, size)
+    named = tuple(gpus)
+    left_alone: list[str] = []
+    whole: list[Region] = []
+    for found in scan(elf, read):
+        match found:
+            case Region():
+                whole.append(found)
+            case Opaque(offset, length, why):
+                left_alone.append(f"{length} bytes at {offset:#x}: {why}")
+    whole.sort(key=lambda region: region.offset)
+    cut = [_Cut.of(region, named) for region in whole]
+    targets = _targets(elf, read, cut)
+    pieces: list[Piece] = []
+    freed: list[tuple[int, int]] = []
+    kept: list[Entry] = []
+    reached = 0
+    for each in cut:
+        start, end = each.free
+        if start < reached:
+            left_alone.append(f"region at {each.region.offset:#x}: overlaps another")
+        elif (index := bisect_right(targets, start)) < len(targets) and targets[index] < end:
+            left_alone.append(f"region at {each.region.offset:#x}: pointed into")
+        elif start < end:
+            pieces += [Copy(reached, each.region.offset - reached), *each.pieces()]
+            freed.append(each.free)
+            kept += each.kept
+            reached = end
+            continue
+        kept += each.region.entries
+    splice = Splice.of([*pieces, Copy(reached, size - reached)])
+    if mode == "shrink" and freed:
+        splice = compose(splice, relayout(elf, read, freed=freed))
+    present = [entry for region in whole for entry in region.entries]
+    return Pruned(
+        splice,
+        by_architecture(present),
+        by_architecture(kept),
+        tuple(left_alone),
+        tuple(gpu.name for gpu in named if not any(picked(each.kept, gpu) for each in cut)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    region: Region
+    kept: tuple[Entry, ...]
+
+    @classmethod
+    def of(cls, region: Region, gpus: tuple[Gpu, ...]) -> _Cut:
+        return cls(region, selected(region.entries, gpus))
+
+    @property
+    def free(self) -> tuple[int, int]:
+        """The end of the region's kept entries once they are at its front, and its own end."""
+        used = REGION.size + sum(entry.size for entry in self.kept)
+        return self.region.offset + used, self.region.offset + self.region.size
+
+    def pieces(self) -> list[Piece]:
+        start, end = self.free
+        length = start - self.region.offset - REGION.size
+        return [
+            Bytes(REGION.pack(MAGIC, 1, REGION.size, length)),
+            *(Copy(entry.offset, entry.size) for entry in self.kept),
+            Zeros(end - start),
+        ]
+
+
+def _targets(elf: Elf, read: Read, cut: list[_Cut]) -> list[int]:
+    """File offsets behind the beginning of a region that relocations or symbols point at, sorted.
+
+    Nothing but the beginning of a region should be pointed at. Where something else is, the
+    library finds its code in a way of its own, and the region stays.
+    """
+    starts = [each.region.offset for each in cut]
+    found: set[int] = set()
+    for section in elf.sections:
+        if not section.allocated or section.kind not in _POINTERS or section.size % 24:
+            continue
+        column = _POINTERS[section.kind]
+        holders = [each for each in elf.sections if each.name in DEVICE_CODE and each.allocated]
+        for start in range(section.offset, section.end, _BLOCK):
+            raw = read(start, min(_BLOCK, section.end - start))
+            column_values = memoryview(raw).cast("Q")[column::3].tolist()
+            for holder in holders:
+                low, high = holder.address, holder.address + holder.size
+                found.update(
+                    value - low + holder.offset for value in column_values if low <= value < high
+                )
+    return sorted(found.difference(starts))
+
+
+_BLOCK = 24 << 16
+_POINTERS = {SHT_RELA: 2, SHT_DYNSYM: 1}
+"""Which of the three words of an entry is an address: `r_addend`, `st_value`."""
