@@ -45,8 +45,8 @@ class Digest(str):
         return cls(text)
 
     @classmethod
-    def of(cls, content: bytes) -> Digest:
-        return cls("sha256:" + hashlib.sha256(content).hexdigest())
+    def of(cls, content: bytes, algorithm: str = "sha256") -> Digest:
+        return cls(f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}")
 
     @property
     def algorithm(self) -> str:

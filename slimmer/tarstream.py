@@ -164,12 +164,13 @@ class Stream:
             missing -= len(parts[-1])
         return b"".join(parts)
 
-    def drain(self) -> None:
-        """Read what is left, so that whoever checks the bytes sees them all."""
+    def drain(self) -> int:
+        """Read what is left, so that whoever checks the bytes sees them all; how many there were."""
         self._from += len(self._held)
         self._held = b""
         for chunk in self._chunks:
             self._from += len(chunk)
+        return self._from
 
 
 def padded(size: int) -> int:
