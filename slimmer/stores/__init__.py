@@ -74,12 +74,12 @@ def open(  # noqa: A001 - `stores.open` reads as what it does
         path, tag = _split(rest)
         if transport == "oci":
             return _folder(path, tag, platform, expansion_limit)
-        return _archive(path, tag, platform, transport, evidence, expansion_limit)
+        return _archive(path, tag, platform, transport, evidence, expansion_limit, cache)
     path, tag = _split(reference)
     if path.is_dir():
         return _folder(path, tag, platform, expansion_limit)
     if path.exists():
-        return _archive(path, tag, platform, "", evidence, expansion_limit)
+        return _archive(path, tag, platform, "", evidence, expansion_limit, cache)
     if reference.startswith(("/", "./", "../", "~")) or reference.endswith((".tar", ".tgz")):
         raise MediumError(
             f"there is no file or folder {reference}",
@@ -111,11 +111,12 @@ def _archive(
     transport: str,
     evidence: Evidence | None,
     limit: int | None,
+    cache: Cache | None,
 ) -> Image:
     from slimmer.stores import archive
 
     prefer = "docker" if transport == "docker-archive" else ""
-    return archive.open_archive(str(path), tag, platform, prefer, evidence, limit)
+    return archive.open_archive(str(path), tag, platform, prefer, evidence, limit, cache)
 
 
 def _split(text: str) -> tuple[Path, str]:

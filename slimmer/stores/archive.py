@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from slimmer.image import LayerContent, Platform
     from slimmer.index import Evidence
+    from slimmer.stores.cache import Cache
     from slimmer.tarstream import Header
 
 PARTS = 100_000
@@ -109,6 +110,7 @@ def open_archive(
     prefer: str = "",
     evidence: Evidence | None = None,
     expansion_limit: int | None = None,
+    cache: Cache | None = None,
 ) -> Image:
     """The image that the tag and the platform mean, in an archive that may be compressed.
 
@@ -132,7 +134,14 @@ def open_archive(
     else:
         from slimmer.stores.streamed import Streamed, file_source
 
-        members = Streamed.of(file_source(extent, expansion_limit), path, evidence, expansion_limit)
+        members = Streamed.of(
+            file_source(extent, expansion_limit),
+            path,
+            evidence,
+            expansion_limit,
+            cache,
+            ",".join(map(str, extent.identity)),
+        )
         route = f"archive, decompressed ({packed})"
     what = "a plain tar" if packed == "none" else f"a plain tar in {packed}"
     return image_of(members, path, reference, what, route, tag, platform, prefer)

@@ -186,7 +186,7 @@ class Hasher:
         while (chunk := get()) is not None:
             update(chunk)
 
-    def tee(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def tee(self, chunks: Iterator[bytes]) -> Generator[bytes]:
         """The same chunks, each on its way into the digest too."""
         put = self._chunks.put
         for chunk in chunks:

@@ -181,12 +181,12 @@ class PlainContent:
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         what = "is a tar with the digest"
-        return _file(verified(self.extent.chunks(), self.name, what, self.diff_id))
+        return as_file(verified(self.extent.chunks(), self.name, what, self.diff_id))
 
     def open_blob(self) -> AbstractContextManager[BinaryIO] | None:
         if self.digest is None:
             return None
-        return _file(verified(self.extent.chunks(), self.name, "has the digest", self.digest))
+        return as_file(verified(self.extent.chunks(), self.name, "has the digest", self.digest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,16 +234,16 @@ class PackedContent:
             yield from copied(Stream(chunks), headers, self.name)
 
     def open(self) -> AbstractContextManager[BinaryIO]:
-        return _file(self._chunks())
+        return as_file(self._chunks())
 
     def open_blob(self) -> AbstractContextManager[BinaryIO]:
-        return _file(
+        return as_file(
             verified(self.extent.chunks(), self.name, "has the digest", self.digest, self.size)
         )
 
 
 @contextmanager
-def _file(chunks: Generator[bytes]) -> Iterator[BinaryIO]:
+def as_file(chunks: Generator[bytes]) -> Iterator[BinaryIO]:
     with closing(chunks):
         yield cast("BinaryIO", BufferedReader(Reader(chunks), PACKED))
 
