@@ -1,0 +1,7 @@
+"""`python -m slimmer` is `slimmer`."""
+
+import sys
+
+from slimmer.cli import main
+
+sys.exit(main())

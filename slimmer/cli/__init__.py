@@ -1,0 +1,111 @@
+"""The command line: argv, environment, stdout and exit code. Nothing else touches them.
+
+One command, one module: a name in COMMANDS is a module of this package with `add(commands)`, which
+describes its arguments, and `run(options, rim)`, which returns the exit code. A command imports
+what it needs inside `run`, so that `slimmer --help` waits for none of it.
+
+Exit codes: 0 done or fits, 1 the gate says no, 2 cannot go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from slimmer.cli.rim import Rim
+from slimmer.errors import SlimmerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = ("inspect",)
+"""In the order in which `slimmer --help` lists them."""
+
+CANNOT_GO_ON = 2
+INTERRUPTED = 130
+"""128 + SIGINT, as a shell says it."""
+BROKEN_PIPE = 141
+"""128 + SIGPIPE."""
+
+DESCRIPTION = """\
+Takes a container image apart to the byte, and says who put every byte there.
+
+An IMAGE is an archive (`docker save`, OCI), a folder with an OCI layout, or the name of an image of
+a local Docker or Podman engine. Say which where it is not clear: docker:app:latest, podman:app,
+docker-archive:app.tar, oci:folder:tag, oci-archive:app.tar.
+"""
+EPILOG = """\
+examples:
+  slimmer inspect app:latest                      where the bytes went
+  slimmer inspect app.tar --by directory          the same, by place
+  slimmer why app:latest nvidia-cudnn-cu12        what brings a distribution in
+
+exit codes:
+  0  done, or it fits        1  a gate says no        2  cannot go on
+
+environment:
+  SLIMMER_CACHE_DIR    where scans of layers are kept, instead of the user's cache folder
+  DOCKER_HOST          the engine to ask, as for docker
+  NO_COLOR, COLUMNS    no colour; width of the output
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are errors like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SlimmerError(message, hint=f"see: {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `options.run` is what to call."""
+    top = Parser(
+        prog="slimmer",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action=_Version, help="print the version and exit")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        import_module(f"{__name__}.{name}").add(commands)
+    return top
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002 - argparse's name
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from slimmer import __version__
+
+        print(f"slimmer {__version__}")
+        parser.exit()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code; never a traceback for what is not a bug."""
+    rim = Rim.of(os.environ, sys.stdout, sys.stderr)
+    try:
+        options = parser().parse_args(argv)
+        code: int = options.run(options, rim)
+        sys.stdout.flush()
+    except SlimmerError as error:
+        rim.error(error.message, error.hint)
+        return CANNOT_GO_ON
+    except BrokenPipeError:
+        # Whoever reads had enough. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        rim.error(": ".join(str(part) for part in (error.filename, error.strerror) if part))
+        return CANNOT_GO_ON
+    except (MemoryError, RecursionError) as error:
+        rim.error(f"out of memory ({type(error).__name__})")
+        return CANNOT_GO_ON
+    return code

@@ -1,0 +1,108 @@
+"""`slimmer inspect`: where the bytes of an image went."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from pathlib import PurePath
+from typing import TYPE_CHECKING, get_args
+
+from slimmer.cli import pipeline
+from slimmer.formats.tables import By
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from slimmer.cli.pipeline import Commands
+    from slimmer.cli.rim import Rim
+    from slimmer.report import Report
+
+FORMATS = ("text", "json", "markdown")
+SUFFIXES = {".json": "json", ".md": "markdown", ".markdown": "markdown"}
+
+TEXT = """\
+Says where the bytes of an image went: its sizes, the largest owners, the categories, the layers
+with what each wastes, what hides bytes and how many, the largest files, and what is odd about it.
+
+  unpacked   file contents over all layers, what `docker images` shows
+  rootfs     file contents that a container sees
+  packed     compressed layers, what is pushed and pulled; not known for an engine's image
+  retained   what leaves when an owner leaves together with all that only it needs
+
+examples:
+  slimmer inspect app:latest
+  slimmer inspect app.tar --by file --top 50
+  slimmer inspect app.tar --filter '*/tests/*' --by owner
+  slimmer inspect oci:build/layout:1.2 --platform linux/arm64
+  slimmer inspect app.tar --format json | jq '.owners[0]'
+  slimmer inspect app.tar -o report.md
+"""
+
+
+def add(commands: Commands) -> None:
+    parser = pipeline.command(commands, "inspect", "say where the bytes of an image went", TEXT)
+    parser.add_argument(
+        "--by", choices=get_args(By), metavar="|".join(get_args(By)), help="show one table only"
+    )
+    parser.add_argument(
+        "--top", type=_count, metavar="N", help="rows of each table (15; with --by, 40)"
+    )
+    parser.add_argument(
+        "--filter",
+        metavar="PATTERN",
+        help="count only files whose path or owner has this text in it, or fits this glob",
+    )
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="look into large libraries even where a layer must be decompressed once more for it",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        metavar="|".join(FORMATS),
+        help="text for people (the default), json for programs, markdown for a job's summary",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write a file, whole or not at all; .json and .md choose their format",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: Namespace, rim: Rim) -> int:
+    from slimmer.cli import output
+    from slimmer.report import Report
+
+    subject = pipeline.look(options, rim)
+    report = Report.of(subject.ledger, subject.graph, options.filter)
+    chosen = options.format or SUFFIXES.get(PurePath(options.output or "").suffix, "text")
+    watched = chosen == "text" and options.output is None and rim.stdout.isatty()
+    if not watched:  # there, the report itself shows them
+        rim.problems(report.problems)
+    output.write(_text(report, chosen, options, rim), options.output, rim)
+    return 0
+
+
+def _text(report: Report, chosen: str, options: Namespace, rim: Rim) -> str:
+    top = options.top or (40 if options.by else 15)
+    if chosen == "json":
+        from slimmer.formats import json
+
+        return json.render(report)
+    if chosen == "markdown":
+        from slimmer.formats import markdown
+
+        return markdown.render(report, options.by, top)
+    from slimmer.formats import text
+
+    to_file = options.output not in (None, "-")
+    paper = text.Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)
+    return text.render(report, paper, options.by, top)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)

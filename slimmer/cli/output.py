@@ -1,0 +1,50 @@
+"""Where a command's result goes: stdout, or a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slimmer.cli.rim import Rim
+
+
+def write(text: str, path: str | None, rim: Rim) -> None:
+    """Write a result as UTF-8; `-` and None mean stdout."""
+    content = text.encode()
+    if path is None or path == "-":
+        rim.stdout.flush()
+        rim.stdout.buffer.write(content)
+        rim.stdout.buffer.flush()
+    else:
+        replace(Path(path), content)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a file in place in one step: write beside, sync, rename."""
+    path = path.resolve()  # a symlink stays, and so does what is no file: a pipe, a terminal
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
