@@ -43,8 +43,12 @@ class Claim:
     """Paths that the evidence names one by one. They beat any tree."""
     trees: Sequence[bytes] = ()
     """Folders claimed with all that lies below; the deepest tree wins. `b""` is the whole image."""
+    layers: Sequence[int] = ()
+    """Numbers of layers of which the owner holds what no file and no tree speaks for."""
     requires: tuple[str, ...] = ()
     """What the owner asks for, as its metadata says: requirement strings of its own kind."""
+    provides: tuple[str, ...] = ()
+    """Further names under which the owner meets a requirement, as its metadata writes them."""
 
 
 class Rule(Protocol):
@@ -96,12 +100,14 @@ class Attribution:
         """Put every visible path on one owner and one category.
 
         Of two owners that name a file, the one whose rule comes first keeps it; a file named by
-        nobody goes to the owner of the deepest tree around it, bytecode to its source's owner.
+        nobody goes to the owner of the deepest tree around it, bytecode to its source's owner;
+        what then is left to the owner of its layer.
         """
         claims = tuple(claim for rule in rules for claim in rule.claims(index))
         visible = index.visible
         named: dict[bytes, Claim] = {}
         trees: dict[bytes, Claim] = {}
+        layers: dict[int, Claim] = {}
         disputed: dict[bytes, list[Claim]] = {}
         for claim in claims:
             owner = claim.owner
@@ -112,8 +118,10 @@ class Attribution:
                         disputed.setdefault(path, []).append(claim)
             for tree in claim.trees:
                 trees.setdefault(tree, claim)
+            for number in claim.layers:
+                layers.setdefault(number, claim)
         nobody = Claim(UNOWNED, "no evidence names it")
-        claim_of, category_of = _put(index, named, trees, nobody)
+        claim_of, category_of = _put(index, named, trees, layers, nobody)
         size_of = {
             path: header.size
             for path, header in visible.items()
@@ -164,6 +172,7 @@ def _put(
     index: Index,
     named: Mapping[bytes, Claim],
     trees: Mapping[bytes, Claim],
+    layers: Mapping[int, Claim],
     nobody: Claim,
 ) -> tuple[dict[bytes, Claim], dict[bytes, Category]]:
     """Owner and category of every visible path; what a folder says is worked out once."""
@@ -172,6 +181,7 @@ def _put(
     root = trees.get(b"", nobody)
     folders: dict[bytes, tuple[Claim, Category | None]] = {b"": (root, None)}
     evidence = index.evidence
+    layer_of = index.layer_of
     bytecode = Category.BYTECODE
     caches = Category.CACHES
     models = Category.MODELS
@@ -203,6 +213,8 @@ def _put(
                 claim = named.get(_source(path), tree)
             else:
                 claim = tree
+            if claim.owner is UNOWNED:
+                claim = layers.get(layer_of[path], claim)
         claim_of[path] = claim
         if kind is not FILE and kind is not HARDLINK:
             category_of[path] = place or Category.DATA
