@@ -20,12 +20,12 @@ from slimmer.elf import (
     SHF_EXECINSTR,
     SHF_INFO_LINK,
     SHT_DYNSYM,
+    SHT_NOBITS,
     SHT_REL,
     SHT_RELA,
     SHT_STRTAB,
     SHT_SYMTAB,
     Elf,
-    ElfError,
     Section,
     is_debug,
     is_symbols,
@@ -46,13 +46,11 @@ NAMES_BLOCK = 1 << 20
 def strip(read: Read, size: int) -> Splice | None:
     """The file of `size` bytes without static symbols and debug information.
 
-    None where there is nothing to drop, where the file is an object file or an archive, where
-    something was appended to it (self-extracting programs find that by the file's size), and
-    where a tool needs the symbols at run time. Raises ElfError where it is no ELF file that is
-    understood; it stays as it is then, too.
+    None where there is nothing to drop, where the file is an object file (an archive is no ELF
+    file), and where a tool needs the symbols at run time. Raises ElfError where the file is not
+    understood well enough, as where something was appended to it, which self-extracting programs
+    find by the file's end; it stays as it is then, too.
     """
-    if size < 4 or read(0, 4) != b"\x7fELF":
-        raise ElfError("not an ELF file")
     elf = Elf.parse(read, size)
     if elf.kind not in (ET_DYN, ET_EXEC) or not elf.loads:
         return None
@@ -87,11 +85,9 @@ def _referred(section: Section) -> tuple[int, ...]:
 
 
 def _is_separate_debug_file(elf: Elf) -> bool:
-    # objcopy --only-keep-debug leaves the loaded sections without bytes.
-    code = [section for section in elf.sections if section.allocated and section.size]
-    return bool(code) and not any(
-        section.file_size for section in code if section.flags & SHF_EXECINSTR
-    )
+    # objcopy --only-keep-debug leaves code its header and takes its bytes.
+    code = [section for section in elf.sections if section.flags & SHF_EXECINSTR and section.size]
+    return bool(code) and all(section.kind == SHT_NOBITS for section in code)
 
 
 def _is_needed(elf: Elf, read: Read, dropped: frozenset[int]) -> bool:
