@@ -1,0 +1,353 @@
+"""Policies: TOML text that says what may leave an image, why, and at what risk.
+
+A policy is a set of named rules and a list of names that stay whatever a rule says. Policies
+build on one another with `extends`; a rule of the same name replaces the one it extends.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from slimmer.categories import Category
+from slimmer.errors import SlimmerError
+from slimmer.units import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from slimmer.attribution import Owner
+
+ACTIONS = (
+    "remove",
+    "remove-distribution",
+    "remove-debian-package",
+    "drop-hidden",
+    "link-duplicates",
+    "drop-bytecode",
+    "device-code",
+    "symbols",
+    "swap",
+)
+GUARDS = ("nothing-imports", "nothing-links", "nothing-requires", "source-stays")
+
+
+class PolicyError(SlimmerError):
+    """A policy that says something it cannot mean; the message names file, table and key."""
+
+
+class Safety(IntEnum):
+    """What a step may change for the programs in the image; see DESIGN, Safety of a step."""
+
+    SAFE = 0
+    """Cannot change what any program does."""
+    CAUTION = 1
+    """Changes something measurable, but no result."""
+    RISKY = 2
+    """Can break a program that uses what is gone."""
+
+    @classmethod
+    def parse(cls, text: object, where: str) -> Safety:
+        for level in cls:
+            if text == level.name.lower():
+                return level
+        raise PolicyError(f"expected 'safe', 'caution' or 'risky', got {text!r} in {where}")
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Globs:
+    """Paths of an image by pattern: `*` within one name, `**` across names, `dir/` a whole tree.
+
+    A pattern that does not begin with `/` or `**/` matches at any depth, as in `.dockerignore`'s
+    elder sister `.gitignore`.
+    """
+
+    __slots__ = ("_match", "patterns")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(patterns)
+        """As they were written."""
+        self._match: Callable[[bytes], object] = (
+            re.compile(b"|".join(_regex(pattern) for pattern in self.patterns)).fullmatch
+            if self.patterns
+            else _never
+        )
+
+    def __contains__(self, path: bytes) -> bool:
+        return self._match(path) is not None
+
+    def __bool__(self) -> bool:
+        return bool(self.patterns)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Globs) and self.patterns == other.patterns
+
+    def __hash__(self) -> int:
+        return hash(self.patterns)
+
+    def __repr__(self) -> str:
+        return f"Globs({self.patterns!r})"
+
+
+def _never(path: bytes) -> None:
+    return None
+
+
+def _regex(pattern: str) -> bytes:
+    anchored = pattern.startswith("/")
+    text = pattern.lstrip("/")
+    tree = text.endswith("/")
+    parts: list[str] = []
+    for piece in re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]/]+\])", text.rstrip("/")):
+        match piece:
+            case "**/":
+                parts.append("(?:.*/)?")
+            case "**":
+                parts.append(".*")
+            case "*":
+                parts.append("[^/]*")
+            case "?":
+                parts.append("[^/]")
+            case _ if piece.startswith("[") and piece.endswith("]"):
+                parts.append("[" + piece[1:-1].replace("\\", "\\\\").replace("!", "^", 1) + "]")
+            case _:
+                parts.append(re.escape(piece))
+    body = "".join(parts) + ("(?:/.*)?" if tree else "")
+    return f"(?s:{'' if anchored else '(?:.*/)?'}{body})".encode()
+
+
+NO_GLOBS = Globs(())
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which files a rule is about; every condition that is given must hold."""
+
+    paths: Globs = NO_GLOBS
+    exclude: Globs = NO_GLOBS
+    owners: tuple[str, ...] = ()
+    """`kind:name` or a bare name, `*` allowed: `cache:pip`, `pip:nvidia-*`, `torch`."""
+    categories: tuple[Category, ...] = ()
+    minimum: int = 0
+    """Files below this many bytes are left alone."""
+    layers: tuple[int, ...] = ()
+
+    def owner(self, owner: Owner) -> bool:
+        """Whether the owner is one of those named; True where none is named."""
+        if not self.owners:
+            return True
+        label = f"{owner.kind}:{owner.name}" if owner.name else owner.kind
+        return any(_fits(pattern, label, owner.name or owner.kind) for pattern in self.owners)
+
+
+def _fits(pattern: str, label: str, name: str) -> bool:
+    regex = "(?s:" + ".*".join(re.escape(part) for part in pattern.split("*")) + ")"
+    return re.fullmatch(regex, label if ":" in pattern else name) is not None
+
+
+ANY = Selector()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One reason for which bytes may leave."""
+
+    name: str
+    action: str
+    """One of ACTIONS."""
+    safety: Safety
+    why: str
+    """What these bytes are for and why nobody misses them, for people."""
+    selector: Selector = ANY
+    guards: tuple[str, ...] = ()
+    """What must be proved on this very image first; each one of GUARDS."""
+    evidence: str = ""
+    """The figure or the precedent that the rule rests on."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """What the action wants to know beside."""
+    where: str = ""
+    """File and table, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Named rules, and what stays in spite of them."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    keep: Globs
+    """Paths that no step may remove or change."""
+    keep_owners: tuple[str, ...] = ()
+    """Owners that no step may touch, as in `Selector.owners`."""
+    safety: Safety = Safety.SAFE
+    """The most that a step may risk unless the user says otherwise."""
+    description: str = ""
+
+    @classmethod
+    def parse(cls, text: str, source: str, find: Callable[[str, str], Policy]) -> Policy:
+        """Read TOML; `find(name, source)` gives the policies it extends.
+
+        Raises PolicyError that names file, table and key.
+        """
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise PolicyError(
+                f"{source}: {error}", hint="the file is TOML: https://toml.io"
+            ) from None
+        return cls.of(table, source, find)
+
+    @classmethod
+    def of(
+        cls, table: Mapping[str, Any], source: str, find: Callable[[str, str], Policy]
+    ) -> Policy:
+        """Make a policy of a TOML table, such as `[tool.slimmer]`."""
+        _known(
+            table,
+            ("name", "description", "extends", "safety", "keep", "keep-owners", "rules"),
+            source,
+        )
+        rules: dict[str, Rule] = {}
+        keep: list[str] = []
+        keep_owners: list[str] = []
+        safety = Safety.SAFE
+        for base in _texts(table, "extends", source):
+            extended = find(base, source)
+            rules |= {rule.name: rule for rule in extended.rules}
+            keep += extended.keep.patterns
+            keep_owners += extended.keep_owners
+            safety = max(safety, extended.safety)
+        if "safety" in table:
+            safety = Safety.parse(table["safety"], f"{source}: safety")
+        for name, fields in _table(table.get("rules", {}), f"{source}: rules").items():
+            where = f"{source}: rules.{name}"
+            rule = _rule(name, _table(fields, where), where, rules.get(name))
+            if rule is None:
+                rules.pop(name, None)
+            else:
+                rules[name] = rule
+        if not rules:
+            raise PolicyError(
+                f"{source}: the policy has no rules",
+                hint='say extends = ["safe"], or write a [rules.NAME] table',
+            )
+        return cls(
+            str(table.get("name", source)),
+            tuple(rules.values()),
+            Globs(dict.fromkeys([*keep, *_texts(table, "keep", source)])),
+            tuple(dict.fromkeys([*keep_owners, *_texts(table, "keep-owners", source)])),
+            safety,
+            str(table.get("description", "")),
+        )
+
+    def keeping(self, names: Iterable[str]) -> Policy:
+        """The policy with more that stays: `kind:name` is an owner, anything else a path."""
+        owners = [name for name in names if re.match(r"[a-z]+:[^/]*\Z", name)]
+        paths = [name for name in names if name not in owners]
+        return replace(
+            self,
+            keep=Globs((*self.keep.patterns, *paths)),
+            keep_owners=(*self.keep_owners, *owners),
+        )
+
+    def keeps_owner(self, owner: Owner) -> bool:
+        return bool(self.keep_owners) and Selector(owners=self.keep_owners).owner(owner)
+
+
+def _rule(name: str, table: Mapping[str, Any], where: str, base: Rule | None) -> Rule | None:
+    _known(
+        table,
+        ("action", "safety", "why", "match", "guards", "evidence", "options", "enabled"),
+        where,
+    )
+    if table.get("enabled", True) is False:
+        return None
+    if base is None:
+        for key in ("action", "safety", "why"):
+            if key not in table:
+                raise PolicyError(f"{where}: the key {key!r} is missing")
+        base = Rule(name, "", Safety.SAFE, "")
+    action = table.get("action", base.action)
+    if action not in ACTIONS:
+        raise PolicyError(
+            f"{where}.action: there is no action {action!r}", hint="one of: " + ", ".join(ACTIONS)
+        )
+    why = table.get("why", base.why)
+    if not isinstance(why, str) or not why.strip():
+        raise PolicyError(f"{where}.why: a rule says why, in a sentence for people")
+    guards = _texts(table, "guards", where) if "guards" in table else base.guards
+    for guard in guards:
+        if guard not in GUARDS:
+            raise PolicyError(
+                f"{where}.guards: there is no guard {guard!r}", hint="one of: " + ", ".join(GUARDS)
+            )
+    return Rule(
+        name,
+        action,
+        Safety.parse(table["safety"], f"{where}.safety") if "safety" in table else base.safety,
+        why,
+        _selector(_table(table["match"], f"{where}.match"), f"{where}.match")
+        if "match" in table
+        else base.selector,
+        tuple(guards),
+        str(table.get("evidence", base.evidence)),
+        tuple(sorted(_table(table["options"], f"{where}.options").items()))
+        if "options" in table
+        else base.options,
+        where,
+    )
+
+
+def _selector(table: Mapping[str, Any], where: str) -> Selector:
+    _known(table, ("path", "exclude", "owner", "category", "size", "layer"), where)
+    categories: list[Category] = []
+    for text in _texts(table, "category", where):
+        try:
+            categories.append(Category(text))
+        except ValueError:
+            raise PolicyError(
+                f"{where}.category: there is no category {text!r}",
+                hint="one of: " + ", ".join(category.value for category in Category),
+            ) from None
+    size = table.get("size", "")
+    if not isinstance(size, str) or (size and not size.startswith(">=")):
+        raise PolicyError(f"{where}.size: expected a size such as '>=1MB', got {size!r}")
+    layers = table.get("layer", [])
+    if not isinstance(layers, list) or not all(type(number) is int for number in layers):
+        raise PolicyError(f"{where}.layer: expected a list of layer numbers, got {layers!r}")
+    return Selector(
+        Globs(_texts(table, "path", where)),
+        Globs(_texts(table, "exclude", where)),
+        _texts(table, "owner", where),
+        tuple(categories),
+        parse_size(size[2:].strip(), f"{where}.size") if size else 0,
+        tuple(layers),
+    )
+
+
+def _known(table: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
+    for key in table:
+        if key not in keys:
+            raise PolicyError(
+                f"{where}: there is no key {key!r}", hint="one of: " + ", ".join(keys)
+            )
+
+
+def _table(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise PolicyError(f"{where}: expected a table, got {value!r:.60}")
+    return value
+
+
+def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    value = table.get(key, [])
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise PolicyError(f"{where}.{key}: expected a list of texts, got {value!r:.60}")
+    return tuple(value)

@@ -1,0 +1,233 @@
+"""Laws 3, 4, 5 and 7 over generated images: the written tree is the planned one, nothing else."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import Bytes, config, image
+
+from slimmer.changes import Changes
+from slimmer.image import Config, Digest, Image
+from slimmer.index import Evidence, Index
+from slimmer.rewrite import rewritten
+from slimmer.splice import Copy, Literal, Splice
+from slimmer.tarstream import DIRECTORY, FILE, HARDLINK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slimmer.tarstream import Header
+
+NAMES = ("a", "b", "c\udcff", "d" * 120, "e")
+PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> bytes:
+    """A layer as engines write them: parents before children, links after their first name."""
+    buffer = io.BytesIO()
+    kinds: dict[str, bytes] = {}
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in draw(st.lists(PATHS, max_size=8, unique=True)):
+            parents = ["/".join(path.split("/")[:n]) for n in range(1, path.count("/") + 1)]
+            if any(kinds.get(parent, tarfile.DIRTYPE) != tarfile.DIRTYPE for parent in parents):
+                continue
+            if path in kinds:
+                continue
+            for parent in parents:
+                if parent not in kinds:
+                    kinds[parent] = tarfile.DIRTYPE
+                    tar.addfile(_member(parent, tarfile.DIRTYPE))
+            kind = draw(
+                st.sampled_from(
+                    [tarfile.REGTYPE] * 3
+                    + [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE]
+                )
+            )
+            member = _member(path, kind)
+            content = b""
+            if kind == tarfile.REGTYPE:
+                content = draw(st.binary(max_size=700))
+                member.size = len(content)
+                if draw(st.booleans()):
+                    member.pax_headers = {"SCHILY.xattr.user.note": "x"}
+            elif kind == tarfile.LNKTYPE:
+                files = [name for name, one in kinds.items() if one == tarfile.REGTYPE]
+                if not files:
+                    continue
+                member.linkname = draw(st.sampled_from(files))
+            elif kind == tarfile.SYMTYPE:
+                member.linkname = "nowhere"
+            kinds[path] = kind
+            tar.addfile(member, io.BytesIO(content))
+        for path in draw(st.lists(PATHS, max_size=2, unique=True)):
+            directory, _, name = path.rpartition("/")
+            if any(path == one or path.startswith(one + "/") for one in kinds):
+                continue
+            marker = draw(st.sampled_from([".wh." + name, ".wh..wh..opq"]))
+            parents = ["/".join(path.split("/")[:n]) for n in range(1, path.count("/") + 1)]
+            if all(kinds.get(parent) == tarfile.DIRTYPE for parent in parents):
+                tar.addfile(_member(f"{directory}/{marker}" if directory else marker, b"0"))
+    return buffer.getvalue()
+
+
+def _member(name: str, kind: bytes) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    member.mode = 0o755
+    member.uid = 1000
+    member.mtime = 1_700_000_000
+    return member
+
+
+def written(source: Image, changes: Changes) -> Image:
+    """The draft of these changes, written to memory."""
+    draft = rewritten(source, changes, Digest.of(b"plan"), "test")
+    tars = [b"".join(layer.chunks()) for layer in draft.layers]
+    for layer, tar in zip(draft.layers, tars, strict=True):
+        assert layer.edit is None or layer.length in (None, len(tar))
+    finished = draft.finish([Digest.of(tar) for tar in tars])
+    return Image.of("after", finished, [(Bytes(tar), None, None) for tar in tars])
+
+
+def scan(source: Image) -> Index:
+    return Index.scan(source, Evidence([]))
+
+
+def tree(index: Index) -> Mapping[bytes, tuple[object, ...]]:
+    """What a user of the image sees: all names of a file show the one file that they are."""
+    result: dict[bytes, tuple[object, ...]] = {}
+    for path, header in index.visible.items():
+        content = b""
+        if header.kind in (FILE, HARDLINK):
+            header, content = _file(index, path)
+        result[path] = (
+            header.kind,
+            content,
+            header.mode,
+            header.uid,
+            header.gid,
+            header.mtime,
+            header.link,
+            header.xattrs,
+        )
+    return result
+
+
+def _file(index: Index, path: bytes) -> tuple[Header, bytes]:
+    """The member that holds a file's content, and the content."""
+    header = index.visible[path]
+    for layer in range(index.layer_of[path], -1, -1):
+        tar = index.layers[layer].layer.content.tar
+        held = {one.path: one for one in index.layers[layer].headers}
+        if header.kind == HARDLINK:
+            header = held.get(header.link, header)
+        if header.kind == FILE:
+            return header, tar[header.data : header.data + header.stored]
+    raise AssertionError(f"{path!r} has no content")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(layers(), min_size=1, max_size=4), st.data())
+def test_the_written_tree_is_the_old_one_minus_exactly_the_removals(
+    tars: list[bytes], data: st.DataObject
+):
+    source = image(*tars)
+    before = scan(source)
+    paths = sorted(before.visible)
+    removed = data.draw(st.sets(st.sampled_from(paths), max_size=4)) if paths else set()
+    for path in list(removed):
+        removed.update(one for one in paths if one.startswith(path + b"/"))
+    hidden = [
+        (layer.number, one.header.start)
+        for layer in before.layers
+        for one in layer.hidden
+        if one.header.kind in (FILE, HARDLINK) and one.size == one.header.size
+    ]
+    dropped = data.draw(st.sampled_from([[], hidden]))
+    files = [
+        path
+        for path in paths
+        if before.visible[path].kind == FILE and path not in removed and _single(before, path)
+    ]
+    rewritten_paths = data.draw(st.sets(st.sampled_from(files), max_size=2)) if files else set()
+    splices = {
+        path: Splice((Literal(b"new"), Copy(0, before.visible[path].size)))
+        for path in rewritten_paths
+    }
+    changes = Changes.of(before, removed, dropped, splices)
+
+    after = scan(written(source, changes))
+
+    expected = {path: row for path, row in tree(before).items() if path not in changes.removed}
+    for path in splices:
+        kind, content, *rest = expected[path]
+        expected[path] = (kind, b"new" + content, *rest)
+    assert expected == tree(after)
+    assert (changes.after.unpacked, changes.after.rootfs) == (after.unpacked, after.rootfs)
+    assert removed >= {path for path in changes.removed if before.visible[path].kind != DIRECTORY}
+
+
+def _single(index: Index, path: bytes) -> bool:
+    """Whether a file has one name only, so that new content changes nothing else."""
+    return not any(
+        header.kind == HARDLINK and header.link == path
+        for layer in index.layers
+        for header in layer.headers
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(layers(), min_size=1, max_size=3))
+def test_no_changes_give_the_same_image(tars: list[bytes]):
+    source = image(*tars)
+
+    assert source.id == written(source, Changes.of(scan(source))).id
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(layers(), min_size=2, max_size=3), st.data())
+def test_an_untouched_layer_keeps_its_digest_and_twice_gives_the_same(
+    tars: list[bytes], data: st.DataObject
+):
+    source = image(*tars)
+    before = scan(source)
+    removed = (
+        data.draw(st.sets(st.sampled_from(sorted(before.visible)), max_size=2))
+        if (before.visible)
+        else set()
+    )
+    changes = Changes.of(before, removed)
+    first = written(source, changes)
+
+    assert first.id == written(source, Changes.of(scan(source), removed)).id
+    for layer, edit in zip(source.layers, changes.edits, strict=True):
+        assert bool(edit) or layer.diff_id in first.config.diff_ids
+
+
+def test_history_and_runtime_config_are_carried_and_say_what_happened():
+    tars = [_tar({"keep": b"1", "drop": b"22"}), _tar({"gone": b"3"})]
+    source = Image.of(
+        "app:1",
+        Config.parse(config(tars, ["FROM", "RUN"], {"Env": ["A=b"], "User": "me"})),
+        [(Bytes(tar), None, None) for tar in tars],
+    )
+
+    after = written(source, Changes.of(scan(source), [b"drop", b"gone"]))
+
+    assert 1 == len(after.layers), "a layer that becomes empty is no layer any more"
+    assert [False, True, True] == [entry.empty_layer for entry in after.config.history]
+    assert (("A", "b"),) == after.config.environment
+    assert "me" == after.config.user
+    assert source.id == dict(after.config.labels)["org.opencontainers.image.base.digest"]
+    assert Digest.of(b"plan") == dict(after.config.labels)["io.slimmer.plan"]
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    from tiny import layer
+
+    return layer(files)
