@@ -88,6 +88,8 @@ _SUFFIXES: dict[bytes, Category] = {
         Category.MODELS: b"safetensors gguf ggml onnx pt pth ckpt tflite keras h5 hdf5 mlmodel"
         b" joblib caffemodel pbtxt engine",
         Category.METADATA: b"egg-link",
+        # HDF5 and zip inside, as weights are, but measurements by their name.
+        Category.DATA: b"nc mat h5ad loom nxs npz npy",
     }.items()
     for suffix in suffixes.split()
 }

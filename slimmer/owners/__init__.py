@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 from slimmer.categories import MAGIC_BYTES
 from slimmer.index import Evidence
+from slimmer.owners.apk import Apk
 from slimmer.owners.app import App
 from slimmer.owners.caches import Caches
+from slimmer.owners.conda import Conda
 from slimmer.owners.dpkg import Dpkg
 from slimmer.owners.interpreter import Interpreter
+from slimmer.owners.models import Models
+from slimmer.owners.npm import Npm
 from slimmer.owners.pip import Pip
+from slimmer.owners.rpm import Rpm
 from slimmer.owners.system import System
 
 if TYPE_CHECKING:
@@ -19,7 +24,20 @@ if TYPE_CHECKING:
     from slimmer.attribution import Rule
     from slimmer.tarstream import Header
 
-default: tuple[Rule, ...] = (Dpkg(), Pip(), Interpreter(), Caches(), System(), App())
+default: tuple[Rule, ...] = (
+    # System packages own their files even where a Python distribution names them too.
+    Dpkg(),
+    Apk(),
+    Rpm(),
+    Conda(),
+    Pip(),
+    Npm(),
+    Interpreter(),
+    Caches(),
+    Models(),
+    System(),
+    App(),
+)
 """Every rule; of two owners that name a file, the one that stands first keeps it."""
 
 

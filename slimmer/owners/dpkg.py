@@ -38,6 +38,7 @@ class Dpkg:
     globs: Sequence[tuple[str, int]] = (
         ("var/lib/dpkg/status", 64 << 20),
         ("var/lib/dpkg/diversions", 1 << 20),
+        ("var/lib/apt/extended_states", 4 << 20),
         ("var/lib/dpkg/info/*.list", 32 << 20),
         ("var/lib/dpkg/status.d/*.md5sums", 32 << 20),
         ("var/lib/dpkg/status.d/*", 1 << 20),

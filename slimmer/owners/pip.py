@@ -33,7 +33,10 @@ _FIELDS = re.compile(
 ).findall
 _FIRST_COLUMN = re.compile(rb"^([^,\r\n]+)", re.MULTILINE).findall
 _CONDA_FOLDERS = re.compile(rb"\"([^\"]*site-packages/[^/\"]+\.(?:dist|egg)-info)").findall
-_INNER_RECORDS = re.compile(rb"^\"?([^\r\n]*)/[^/\r\n]*\.dist-info/RECORD\b", re.MULTILINE).findall
+_INNER_METADATA = re.compile(
+    rb"^\"?([^\r\n]*(?:\.dist-info|\.egg-info|EGG-INFO))/(?:RECORD|METADATA|PKG-INFO)\b",
+    re.MULTILINE,
+).findall
 _NOT_INSTALLED = re.compile(
     # Vendored copies belong to the distribution around them, unpacked wheels to a cache.
     rb"(?:^|/)(?:_vendor|_vendored|vendored|_vendored_packages|archive-v\d+)(?:/|\Z)"
@@ -71,12 +74,14 @@ class Pip:
         found = _records(index)
         vendored = _vendored(found)
         by_conda = _told_by_conda(index)
-        links = _links_below(index, {folder.rpartition(b"/")[0] for folder in found} - vendored)
+        links = _links_below(
+            index, {folder.rpartition(b"/")[0] for folder in found.keys() - vendored}
+        )
         places = Places(index)
         recorded: list[tuple[bytes, _Notes, list[bytes], set[bytes]]] = []
         for folder, notes in found.items():
             site, _, name = folder.rpartition(b"/")
-            if site in vendored or _NOT_INSTALLED(site):
+            if folder in vendored or _NOT_INSTALLED(site):
                 continue
             if folder in by_conda:
                 # conda's own record names these files: the same installation, told twice.
@@ -198,16 +203,17 @@ def _quoted(record: bytes) -> list[bytes]:
 
 
 def _vendored(found: Mapping[bytes, _Notes]) -> set[bytes]:
-    """Folders whose distributions are part of another one, which names their metadata as its own.
+    """Metadata folders that another distribution names as its own.
 
-    setuptools carries fifteen of them in `setuptools/_vendor`.
+    setuptools carries fifteen of them in `setuptools/_vendor`, and more in its tests.
     """
     vendored: set[bytes] = set()
     for folder, notes in found.items():
         record = notes.get(b"RECORD", b"")
-        if record.count(b".dist-info/RECORD") > 1:
+        if record.count(b".dist-info/METADATA") > 1 or b"/PKG-INFO" in record:
             site = folder.rpartition(b"/")[0]
-            vendored.update([_join(site, inner) for inner in _INNER_RECORDS(record)])
+            inner = [inner for inner in _INNER_METADATA(record) if b"/" in inner]
+            vendored.update([_join(site, below) for below in inner if not below.startswith(b".")])
     return vendored
 
 

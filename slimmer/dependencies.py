@@ -1,0 +1,591 @@
+"""Who requires whom, and what would leave with whom.
+
+Python requirements by PEP 508, names by PEP 503, markers evaluated for the image's own Python and
+platform; Debian's by deb-control(5); those of apk, rpm, conda and npm by their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from slimmer.attribution import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from slimmer.attribution import Attribution, Claim
+
+KINDS = frozenset(("pip", "deb", "apk", "rpm", "conda", "npm"))
+"""Kinds of owners whose metadata tells what they require; each kind is a graph of its own."""
+
+_MACHINES = {
+    "amd64": "x86_64",
+    "arm64": "aarch64",
+    "386": "i686",
+    "arm": "armv7l",
+    "loong64": "loongarch64",
+}
+"""GOARCH, as images tell it, to `uname -m`, as markers do, where the two differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """An owner that requires others: a Python distribution, a Debian package …"""
+
+    owner: Owner
+    size: int
+    """Bytes that are put on it."""
+    requires: tuple[Owner, ...] = ()
+    """What it requires and the image holds, in the order of its metadata."""
+    required_by: tuple[Owner, ...] = ()
+    unmet: tuple[str, ...] = ()
+    """Requirements, as its metadata writes them, that nothing in the image meets."""
+    requested: bool = False
+    """Whether somebody asked for it by name: a user, or the application."""
+
+
+@dataclass(frozen=True, slots=True)
+class DependencyGraph:
+    """What each owner requires, and what would leave with it."""
+
+    distributions: Mapping[Owner, Distribution]
+    roots: tuple[Owner, ...]
+    """What was asked for, and what nothing else requires: all others are there because of them."""
+    _dominated: Mapping[Owner, tuple[Owner, ...]] = field(repr=False)
+    """Owner → those that only it keeps, without what they keep in turn: the dominator tree."""
+    _retained: Mapping[Owner, int] = field(repr=False)
+
+    @classmethod
+    def of(cls, ledger: Attribution) -> DependencyGraph:
+        """Read who requires whom out of a ledger's claims."""
+        claims = [claim for claim in ledger.claims if claim.owner.kind in KINDS]
+        sizes: defaultdict[Claim, int] = defaultdict(int)
+        claim_of = ledger.claim_of
+        for path, size in ledger.size_of.items():
+            sizes[claim_of[path]] += size
+        owners: defaultdict[Owner, int] = defaultdict(int)
+        for claim in claims:
+            owners[claim.owner] += sizes.get(claim, 0)
+        python = [claim for claim in claims if claim.owner.kind == "pip"]
+        edges: dict[Owner, dict[Owner, None]] = {owner: {} for owner in owners}
+        unmet: defaultdict[Owner, dict[str, None]] = defaultdict(dict)
+        requested = _requested(ledger, python)
+        if python:
+            _Python(ledger, python, edges, unmet).connect(requested)
+        _connect(claims, edges, unmet)
+        return cls.between(
+            owners,
+            edges,
+            {owner for owner in owners if owner in requested},
+            {owner: tuple(texts) for owner, texts in unmet.items()},
+        )
+
+    @classmethod
+    def between(
+        cls,
+        sizes: Mapping[Owner, int],
+        requires: Mapping[Owner, Iterable[Owner]],
+        requested: Iterable[Owner] = (),
+        unmet: Mapping[Owner, tuple[str, ...]] | None = None,
+    ) -> DependencyGraph:
+        """A graph of these owners; what is missing from `sizes` is no part of it."""
+        edges = {
+            owner: tuple(
+                dict.fromkeys(
+                    other for other in requires.get(owner, ()) if other != owner and other in sizes
+                )
+            )
+            for owner in sizes
+        }
+        by: defaultdict[Owner, list[Owner]] = defaultdict(list)
+        for owner, others in edges.items():
+            for other in others:
+                by[other].append(owner)
+        asked = set(requested) & sizes.keys()
+        roots = _roots(edges, by, asked)
+        dominated = _dominated(edges, roots)
+        retained = dict(sizes)
+        for owner in _bottom_up(dominated):
+            retained[owner] = sizes[owner] + sum(retained[other] for other in dominated[owner])
+        return cls(
+            {
+                owner: Distribution(
+                    owner,
+                    size,
+                    edges[owner],
+                    tuple(by.get(owner, ())),
+                    (unmet or {}).get(owner, ()),
+                    owner in asked,
+                )
+                for owner, size in sizes.items()
+            },
+            tuple(roots),
+            dominated,
+            retained,
+        )
+
+    def find(self, name: str) -> tuple[Owner, ...]:
+        """The owners of that name: `torch`, `pip:torch`, or `pip:torch 2.9.0`."""
+        kind, colon, rest = name.partition(":")
+        if not colon or kind not in KINDS:
+            kind, rest = "", name
+        rest, _, version = rest.partition(" ")
+        plain = _canonical(rest)
+        return tuple(
+            owner
+            for owner in self.distributions
+            if (owner.name == rest or (owner.kind == "pip" and owner.name == plain))
+            and kind in ("", owner.kind)
+            and version in ("", owner.version)
+        )
+
+    def retained(self, owner: Owner) -> int | None:
+        """Bytes that leave when `owner` leaves with all that only it needs; None for an owner
+        that no requirement is known of."""
+        return self._retained.get(owner)
+
+    def leaves_with(self, owner: Owner | str) -> tuple[Owner, ...]:
+        """Who leaves when `owner` leaves: itself, and all that nothing else needs."""
+        leaving: list[Owner] = []
+        todo = list(self._owners(owner))
+        while todo:
+            one = todo.pop()
+            leaving.append(one)
+            todo += self._dominated.get(one, ())
+        return tuple(dict.fromkeys(leaving))
+
+    def chains(self, owner: Owner | str) -> tuple[tuple[Owner, ...], ...]:
+        """Why it is there: from each root that leads to it the shortest chain, shortest first."""
+        roots = set(self.roots)
+        found: list[tuple[Owner, ...]] = []
+        for target in self._owners(owner):
+            next_to: dict[Owner, Owner | None] = {target: None}
+            queue = deque([target])
+            while queue:
+                one = queue.popleft()
+                if one in roots:
+                    chain = [one]
+                    while (step := next_to[chain[-1]]) is not None:
+                        chain.append(step)
+                    found.append(tuple(chain))
+                for other in self.distributions[one].required_by:
+                    if other not in next_to:
+                        next_to[other] = one
+                        queue.append(other)
+        return tuple(sorted(found, key=lambda chain: (len(chain), chain)))
+
+    @property
+    def unmet(self) -> Mapping[Owner, tuple[str, ...]]:
+        """Owner → requirements that nothing in the image meets."""
+        return {
+            owner: distribution.unmet
+            for owner, distribution in self.distributions.items()
+            if distribution.unmet
+        }
+
+    def _owners(self, owner: Owner | str) -> tuple[Owner, ...]:
+        if isinstance(owner, Owner):
+            return (owner,) if owner in self.distributions else ()
+        return self.find(owner)
+
+
+def _roots(
+    edges: Mapping[Owner, Sequence[Owner]],
+    by: Mapping[Owner, Sequence[Owner]],
+    asked: set[Owner],
+) -> list[Owner]:
+    """What was asked for, what nothing requires, and every circle that nothing else leads to."""
+    roots = [owner for owner in edges if owner in asked or not by.get(owner)]
+    reached = _reached(edges, roots)
+    if len(reached) == len(edges):
+        return roots
+    # Kosaraju: the first of the owners left, by time of finishing, stand in front of the others.
+    for owner in reversed(_postorder(edges, [one for one in edges if one not in reached])):
+        if owner not in reached:
+            circle = _reached(by, [owner]) - reached
+            roots += [one for one in edges if one in circle]
+            reached |= _reached(edges, sorted(circle))
+    return roots
+
+
+def _reached(edges: Mapping[Owner, Sequence[Owner]], start: Iterable[Owner]) -> set[Owner]:
+    todo = list(start)
+    reached = set(todo)
+    while todo:
+        for other in edges.get(todo.pop(), ()):
+            if other not in reached:
+                reached.add(other)
+                todo.append(other)
+    return reached
+
+
+def _postorder(edges: Mapping[Owner, Sequence[Owner]], start: Iterable[Owner]) -> list[Owner]:
+    """Every owner that can be reached, each behind all that it leads to; circles are cut."""
+    order: list[Owner] = []
+    seen: set[Owner] = set()
+    for first in start:
+        if first in seen:
+            continue
+        seen.add(first)
+        path: list[tuple[Owner, Iterator[Owner]]] = [(first, iter(edges.get(first, ())))]
+        while path:
+            owner, others = path[-1]
+            for other in others:
+                if other not in seen:
+                    seen.add(other)
+                    path.append((other, iter(edges.get(other, ()))))
+                    break
+            else:
+                order.append(owner)
+                path.pop()
+    return order
+
+
+def _dominated(
+    edges: Mapping[Owner, Sequence[Owner]], roots: Sequence[Owner]
+) -> dict[Owner, tuple[Owner, ...]]:
+    """The dominator tree below a virtual root that requires all roots.
+
+    Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm" (2001): number 0 is the virtual
+    root, the others are numbered in reverse postorder.
+    """
+    order = _postorder(edges, reversed(roots))[::-1]
+    number = {owner: place for place, owner in enumerate(order, 1)}
+    before: list[list[int]] = [[] for _ in range(len(order) + 1)]
+    for owner in order:
+        for other in edges[owner]:
+            before[number[other]].append(number[owner])
+    for owner in roots:
+        before[number[owner]].append(0)
+    dominator = [0] + [-1] * len(order)
+    changed = True
+    while changed:
+        changed = False
+        for place in range(1, len(order) + 1):
+            found = -1
+            for meeting in before[place]:
+                if dominator[meeting] < 0:
+                    continue
+                if found < 0:
+                    found = meeting
+                    continue
+                while found != meeting:  # the nearest common ancestor, by numbers that only fall
+                    while found > meeting:
+                        found = dominator[found]
+                    while meeting > found:
+                        meeting = dominator[meeting]
+            if dominator[place] != found:
+                dominator[place] = found
+                changed = True
+    below: dict[Owner, list[Owner]] = {owner: [] for owner in edges}
+    for place, owner in enumerate(order, 1):
+        if dominator[place]:
+            below[order[dominator[place] - 1]].append(owner)
+    return {owner: tuple(others) for owner, others in below.items()}
+
+
+def _bottom_up(dominated: Mapping[Owner, Sequence[Owner]]) -> Iterable[Owner]:
+    """Every owner of the dominator tree, each behind those below it."""
+    children = {other for others in dominated.values() for other in others}
+    return _postorder(dominated, [owner for owner in dominated if owner not in children])
+
+
+_ANY_SEPARATOR = re.compile(r"[-_.]+").sub
+_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']*)["']""").findall
+_PEP_508 = re.compile(
+    r"\s*(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[(?P<extras>[^\]]*)\])?"
+    r"(?P<rest>.*)\Z",
+    re.DOTALL,
+).match
+_MINOR = re.compile(rb"(?:python|pypy)(\d\.\d+)t?/[^/]*\Z").search
+
+
+def _canonical(name: str) -> str:
+    return _ANY_SEPARATOR("-", name).lower()
+
+
+class _Requirement(NamedTuple):
+    """A PEP 508 requirement, as far as a graph needs it."""
+
+    text: str
+    name: str
+    extras: tuple[str, ...]
+    marker: str
+
+
+def _parsed(text: str) -> _Requirement | None:
+    match = _PEP_508(text)
+    if match is None:
+        return None
+    rest = match["rest"]
+    # A URL may hold a semicolon: there a space must stand before the marker's.
+    _, _, marker = rest.partition(" ;" if rest.lstrip().startswith("@") else ";")
+    return _Requirement(
+        text,
+        _canonical(match["name"]),
+        tuple(_canonical(extra.strip()) for extra in (match["extras"] or "").split(",") if extra),
+        marker.strip(),
+    )
+
+
+class _Python:
+    """Requirements of Python distributions, followed until no new extra is asked for."""
+
+    def __init__(
+        self,
+        ledger: Attribution,
+        claims: Sequence[Claim],
+        edges: Mapping[Owner, dict[Owner, None]],
+        unmet: Mapping[Owner, dict[str, None]],
+    ) -> None:
+        self._edges = edges
+        self._unmet = unmet
+        self._claims = claims
+        self._by_name: defaultdict[str, list[Claim]] = defaultdict(list)
+        for claim in claims:
+            self._by_name[claim.owner.name].append(claim)
+        self._requirements: dict[Claim, list[_Requirement]] = {}
+        self._wanted: defaultdict[Claim, set[str]] = defaultdict(set)
+        self._environments = _environments(ledger)
+        self._evaluated: dict[tuple[str, str, str], bool] = {}
+
+    def connect(self, requested: Mapping[Owner, set[str]]) -> None:
+        todo: deque[tuple[Claim, str]] = deque((claim, "") for claim in self._claims)
+        for claim in self._claims:
+            for extra in sorted(requested.get(claim.owner, ())):
+                self._want(claim, extra, todo)
+        while todo:
+            claim, extra = todo.popleft()
+            for requirement in self._required(claim, extra):
+                found = self._installed(requirement.name, claim)
+                if found is None:
+                    self._unmet[claim.owner][requirement.text] = None
+                    continue
+                self._edges[claim.owner][found.owner] = None
+                for wanted in requirement.extras:
+                    self._want(found, wanted, todo)
+
+    def _want(self, claim: Claim, extra: str, todo: deque[tuple[Claim, str]]) -> None:
+        if extra not in self._wanted[claim]:
+            self._wanted[claim].add(extra)
+            todo.append((claim, extra))
+
+    def _required(self, claim: Claim, extra: str) -> Iterator[_Requirement]:
+        """What the distribution requires without an extra (`""`), or because of that one."""
+        requirements = self._requirements.get(claim)
+        if requirements is None:
+            parsed = [_parsed(text) for text in claim.requires]
+            requirements = [one for one in parsed if one is not None]
+            self._requirements[claim] = requirements
+        minor = _minor(claim)
+        for requirement in requirements:
+            marker = requirement.marker
+            if "extra" in marker:
+                # Nine of ten requirements of an ML image are for extras that nobody asked for.
+                if " or " not in marker and extra not in map(_canonical, _EXTRA(marker)):
+                    continue
+            elif extra:
+                continue
+            if not marker or self._holds(marker, minor, extra):
+                yield requirement
+
+    def _holds(self, marker: str, minor: str, extra: str) -> bool:
+        key = (marker, minor, extra)
+        holds = self._evaluated.get(key)
+        if holds is None:
+            from packaging.markers import InvalidMarker, Marker, UndefinedComparison
+
+            environment = self._environments.get(minor) or self._environments[""]
+            try:
+                holds = Marker(marker).evaluate({**environment, "extra": extra})
+            except (InvalidMarker, UndefinedComparison, ValueError, RecursionError):
+                holds = "extra" not in marker  # unreadable: better one requirement too many
+            self._evaluated[key] = holds
+        return holds
+
+    def _installed(self, name: str, claim: Claim) -> Claim | None:
+        """The distribution of that name that `claim` would import: its neighbour, if it has one."""
+        candidates = self._by_name.get(name, ())
+        if len(candidates) > 1:
+            site = _site(claim)
+            for candidate in candidates:
+                if _site(candidate) == site:
+                    return candidate
+        return candidates[0] if candidates else None
+
+
+def _site(claim: Claim) -> bytes:
+    """The folder that a Python distribution is installed to: around its metadata's folder."""
+    return claim.trees[0].rpartition(b"/")[0] if claim.trees else b""
+
+
+def _minor(claim: Claim) -> str:
+    match = _MINOR(_site(claim))
+    return match[1].decode() if match else ""
+
+
+def _environments(ledger: Attribution) -> dict[str, dict[str, str]]:
+    """Marker variables (PEP 508) of each Python of the image, by its minor version.
+
+    Under the empty name that of the newest one, for distributions whose folder does not tell.
+    """
+    platform = ledger.index.image.platform
+    versions = {
+        claim.owner.version: claim.owner.kind
+        for claim in ledger.claims
+        if claim.owner.kind in ("python", "pypy") and claim.owner.version
+    }
+    ordered = sorted(versions, key=lambda version: [int(n) for n in re.findall(r"\d+", version)])
+    environments: dict[str, dict[str, str]] = {}
+    for version in ordered or ["3.11"]:
+        minor = ".".join(version.split(".")[:2])
+        full = version if version.count(".") > 1 else f"{version}.0"
+        pypy = versions.get(version) == "pypy"
+        environments[minor] = environments[""] = {
+            "implementation_name": "pypy" if pypy else "cpython",
+            "implementation_version": full,
+            "os_name": "posix",
+            "platform_machine": _MACHINES.get(platform.architecture, platform.architecture),
+            "platform_python_implementation": "PyPy" if pypy else "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": full,
+            "python_version": minor,
+            "sys_platform": "linux",
+        }
+    return environments
+
+
+def _requested(ledger: Attribution, python: Sequence[Claim]) -> dict[Owner, set[str]]:
+    """Owners that somebody asked for by name, with the extras that were asked for.
+
+    pip and uv mark such distributions with a file `REQUESTED` (recording-installed-projects), apt
+    the others as installed automatically; the application says so in its own files.
+    """
+    index = ledger.index
+    requested: defaultdict[Owner, set[str]] = defaultdict(set)
+    names: defaultdict[str, list[Owner]] = defaultdict(list)
+    for claim in python:
+        names[claim.owner.name].append(claim.owner)
+        if claim.trees and claim.trees[0] + b"/REQUESTED" in index.visible:
+            requested[claim.owner] |= set()
+    for path, content in index.evidence.items():
+        name = path.rpartition(b"/")[2]
+        if name.startswith(b"requirements") and name.endswith(b".txt"):
+            lines = _lines(content)
+        elif name == b"pyproject.toml":
+            lines = _pyproject(content)
+        else:
+            continue
+        if ledger.claim_of[path].owner.kind not in ("app", "unowned", "cache"):
+            continue  # a distribution's own list is for those who develop it
+        for line in lines:
+            requirement = _parsed(line)
+            if requirement is not None:
+                for owner in names.get(requirement.name, ()):
+                    requested[owner] |= set(requirement.extras)
+    automatic = _automatic(index.evidence.get(b"var/lib/apt/extended_states"))
+    if automatic is not None:
+        for claim in ledger.claims:
+            if claim.owner.kind == "deb" and claim.owner.name not in automatic:
+                requested[claim.owner] |= set()
+    return requested
+
+
+def _lines(content: bytes) -> list[str]:
+    """Requirement strings of a requirements file; its options are left out."""
+    lines = content.decode("utf-8", "replace").replace("\\\n", " ").splitlines()
+    lines = [line.partition(" #")[0].strip() for line in lines]
+    return [line.partition(" --")[0] for line in lines if line and line[0] not in "-#"]
+
+
+def _pyproject(content: bytes) -> list[str]:
+    import tomllib
+
+    try:
+        document = tomllib.loads(content.decode("utf-8", "replace"))
+        listed = [str(text) for text in document.get("project", {}).get("dependencies", ())]
+        poetry = document.get("tool", {}).get("poetry", {}).get("dependencies", {})
+        return [*listed, *map(str, poetry)]
+    except (tomllib.TOMLDecodeError, AttributeError, TypeError, RecursionError):
+        return []
+
+
+def _automatic(states: bytes | None) -> set[str] | None:
+    """Debian packages that apt installed on its own account; None where it keeps no book."""
+    if states is None:
+        return None
+    marked: set[str] = set()
+    for stanza in states.decode("utf-8", "replace").split("\n\n"):
+        match = re.search(r"^Package:\s*(\S+)", stanza, re.MULTILINE)
+        if match and re.search(r"^Auto-Installed:\s*1", stanza, re.MULTILINE):
+            marked.add(match[1])
+    return marked
+
+
+_DEB_NAME = re.compile(r"\s*([a-z0-9][a-z0-9+.-]*)(?::([a-z0-9-]+))?").match
+_APK_NAME = re.compile(r"\s*([^!<>=~@\s][^<>=~@\s]*)").match
+_WORD = re.compile(r"\s*(?:[\w.-]+::)?([^\s<>=!~]+)").match
+
+
+def _deb(text: str) -> list[str]:
+    return [match[1] for part in text.split("|") if (match := _DEB_NAME(part))]
+
+
+def _apk(text: str) -> list[str]:
+    match = _APK_NAME(text)
+    return [match[1]] if match else []
+
+
+def _word(text: str) -> list[str]:
+    match = _WORD(text)
+    return [match[1]] if match else []
+
+
+def _whole(text: str) -> list[str]:
+    return [text]
+
+
+_NAMES: Mapping[str, Callable[[str], list[str]]] = {
+    "deb": _deb,
+    "apk": _apk,
+    "rpm": _whole,
+    "conda": _word,
+    "npm": _whole,
+}
+"""How each kind writes a requirement: the names of which any one meets it."""
+
+
+def _connect(
+    claims: Sequence[Claim],
+    edges: Mapping[Owner, dict[Owner, None]],
+    unmet: Mapping[Owner, dict[str, None]],
+) -> None:
+    """Requirements that are met by a name alone; the first alternative that is there is taken."""
+    found: dict[tuple[str, str], Owner] = {}
+    for claim in claims:
+        kind, name, _ = claim.owner
+        found.setdefault((kind, name), claim.owner)
+        if kind == "deb" and ":" in name:
+            found.setdefault((kind, name.partition(":")[0]), claim.owner)
+    for claim in claims:
+        kind = claim.owner.kind
+        if kind in _NAMES:
+            for text in claim.provides:
+                for name in _NAMES[kind](text):
+                    found.setdefault((kind, name), claim.owner)
+    for claim in claims:
+        kind = claim.owner.kind
+        if kind not in _NAMES:
+            continue
+        for text in claim.requires:
+            names = _NAMES[kind](text)
+            owner = next((found[kind, name] for name in names if (kind, name) in found), None)
+            if owner is not None:
+                edges[claim.owner][owner] = None
+            elif names:
+                unmet[claim.owner][text] = None
