@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from slimmer.image import Read, Want
-    from slimmer.tarstream import Header
+    from slimmer.tarstream import Forward, Header
 
 ENTRIES = 8_000_000
 """Members that one layer may have: eight times more than any image should need to hold."""
@@ -130,9 +130,7 @@ def too_many(name: str) -> ImageError:
     )
 
 
-def members(
-    source: Stream | Window, want: Want, name: str
-) -> Iterator[tuple[Header, bytes | None]]:
+def members(source: Forward, want: Want, name: str) -> Iterator[tuple[Header, bytes | None]]:
     """Every member of a tar with as much content as is wanted; the loop that all media share."""
     at = source.at
     count = 0

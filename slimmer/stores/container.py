@@ -1,0 +1,350 @@
+"""Layers as an engine shows them through its API, with no export and nothing run.
+
+A container is created, never started. What the engine keeps of the image's layers is mounted into
+it read-only, each tar-split and each wanted file by itself below one folder, so that a single
+request brings them all: a request costs 50 to 100 ms whatever it asks for, a mount 0.2 ms.
+Measured on an image of 65,895 entries: all headers in 0.14 s, 415 files of evidence in 0.23 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from slimmer.stores.compression import PACKED, verified
+from slimmer.stores.content import MediumError, as_file, copied, members
+from slimmer.stores.tarsplit import Split
+from slimmer.tarstream import FILE, SYMLINK, Header, Stream, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+
+    from docker import APIClient
+
+    from slimmer.image import Digest, Read, Want
+
+FOLDER = "/.slimmer"
+"""Where things are mounted in the temporary container."""
+LABEL = "slimmer.temporary"
+MOUNTS = 1000
+"""Mounts of one temporary container at most."""
+RECORD = 1 << 30
+"""Bytes that the engine's record of a layer may have: 40 bytes for each of its members."""
+WHOLE = 1 << 20
+"""A larger file of which only the beginning is wanted takes a request of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an engine keeps one layer, in its own file system."""
+
+    record: str
+    """Folder of the layer in `layerdb`."""
+    folder: str
+    """Folder with the layer's files."""
+    diff_id: Digest
+
+
+def request(client: APIClient, resource: str, **parameters: object) -> Any:
+    """A streamed answer of an engine's API, to be closed."""
+    response = client.get(
+        f"{client.base_url}/v{client.api_version}{resource}",
+        params=parameters,
+        headers={"Accept-Encoding": "identity"},  # gzip would cost more than the socket does
+        stream=True,
+        timeout=None,  # an engine may write all of an export to its own disk before it answers
+    )
+    if response.status_code != 200:
+        with closing(response):
+            try:
+                text = response.json().get("message", "")
+            except ValueError:
+                text = response.reason
+        raise MediumError(
+            f"the engine refuses: {text}"[:400].replace("\n", " "),
+            hint="save the image to an archive and name that",
+        )
+    return response
+
+
+def chunks(response: Any) -> Generator[bytes]:
+    """The body of a streamed answer."""
+    from urllib3.exceptions import HTTPError
+
+    with closing(response):
+        try:
+            yield from response.raw.stream(PACKED, decode_content=False)
+        except (HTTPError, OSError) as error:
+            raise MediumError(
+                f"the engine broke off: {error}"[:400], hint="see the engine's own log"
+            ) from None
+
+
+@contextmanager
+def temporary(client: APIClient, image: str, mounts: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """The id of a container with these (source, target) mounts, removed whatever happens."""
+    from docker.errors import APIError
+    from docker.types import Mount
+
+    def remove(container: str) -> None:
+        with contextlib.suppress(APIError):
+            client.remove_container(container, v=True, force=True)
+
+    with _terminated_as_interrupt():
+        for left in client.containers(all=True, filters={"label": LABEL, "status": "created"}):
+            # Only a process that was killed outright leaves one. Another may be at work just now.
+            if left["Created"] < time.time() - 3600:
+                remove(left["Id"])
+        host = client.create_host_config(
+            network_mode="none",
+            mounts=[
+                Mount(target, source, type="bind", read_only=True) for source, target in mounts
+            ],
+        )
+        try:
+            container = client.create_container(
+                image, ["never-run"], entrypoint=[], labels={LABEL: ""}, host_config=host
+            )["Id"]
+        except APIError as error:
+            raise MediumError(
+                f"the engine creates no container to look at the image: {error.explanation}"[:400],
+                hint="save the image to an archive and name that",
+            ) from None
+        try:
+            yield container
+        finally:
+            remove(container)
+
+
+@contextmanager
+def _terminated_as_interrupt() -> Iterator[None]:
+    """Let a SIGTERM unwind the stack, where nobody has said what else it should do."""
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    if ours:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def archived(client: APIClient, container: str, path: str) -> Generator[tuple[str, Header, Stream]]:
+    """The regular files below a path of a container, in the order of their names."""
+    body = chunks(request(client, f"/containers/{container}/archive", path=path))
+    with closing(body):
+        stream = Stream(body)
+        for header, _ in walk(stream):
+            if header.kind == FILE:
+                yield header.path.decode("utf-8", "surrogateescape"), header, stream
+
+
+@dataclass(slots=True)
+class Shown:
+    """All layers of one image, fetched together: few requests, whichever layer asks first."""
+
+    client: APIClient
+    image: str
+    places: tuple[Place, ...]
+    _records: list[bytes] = field(default_factory=list)
+    _scans: dict[int, list[tuple[Header, bytes | None]]] = field(default_factory=dict)
+    _want: Want | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def config(self, source: str) -> bytes:
+        """The image's config, which lies at `source`; the records come with it."""
+        return self._open((source,))[0]
+
+    def records(self) -> list[bytes]:
+        """Each layer's tar-split, compressed."""
+        if not self._records:
+            self._open(())
+        return self._records
+
+    def _open(self, more: tuple[str, ...]) -> list[bytes]:
+        count = len(self.places)
+        sources = [*(f"{place.record}/tar-split.json.gz" for place in self.places), *more]
+        found = self._fetch(sources, [RECORD] * len(sources))
+        if len(found) < len(sources):
+            raise MediumError("the engine does not hand out its records of the image")
+        self._records = [found[number] for number in range(count)]
+        return [found[number] for number in range(count, len(sources))]
+
+    def scan(self, number: int, want: Want) -> list[tuple[Header, bytes | None]]:
+        with self._lock:
+            if number not in self._scans or self._want != want:
+                self._scan(want)
+            return self._scans[number]
+
+    def _scan(self, want: Want) -> None:
+        self._scans.clear()
+        sources: list[str] = []
+        limits: list[int] = []
+        takers: list[tuple[int, int]] = []
+        for number, (place, record) in enumerate(zip(self.places, self.records(), strict=True)):
+            split = Split(iter([record]), _nothing, f"layer {place.diff_id}")
+            headers = [header for header, _ in members(split, lambda _: 0, split.name)]
+            scan: list[tuple[Header, bytes | None]] = [(header, None) for header in headers]
+            symlinks = {header.path for header in headers if header.kind is SYMLINK}
+            for at, header in enumerate(headers):
+                wanted = want(header)
+                if not wanted:
+                    continue
+                if header.stored == 0:
+                    scan[at] = header, b""
+                elif source := _source(place, header, symlinks):
+                    sources.append(source)
+                    limits.append(min(wanted, header.stored))
+                    takers.append((number, at))
+            self._scans[number] = scan
+        sizes = [self._scans[number][at][0].stored for number, at in takers]
+        for found, content in self._fetch(sources, limits, sizes).items():
+            number, at = takers[found]
+            header, _ = self._scans[number][at]
+            if len(content) == limits[found]:
+                self._scans[number][at] = header, content
+        self._want = want
+
+    def _fetch(
+        self, sources: Sequence[str], limits: Sequence[int], sizes: Sequence[int] = ()
+    ) -> dict[int, bytes]:
+        """The beginnings of files of the engine's own file system."""
+        result: dict[int, bytes] = {}
+        for first in range(0, len(sources), MOUNTS):
+            mounts: list[tuple[str, str]] = []
+            alone: list[int] = []
+            for number in range(first, min(first + MOUNTS, len(sources))):
+                large = sizes and sizes[number] > max(WHOLE, limits[number])
+                target = f"{FOLDER}-large" if large else FOLDER
+                mounts.append((sources[number], f"{target}/{number}"))
+                if large:
+                    alone.append(number)
+            with temporary(self.client, self.image, mounts) as container:
+                paths = [f"{FOLDER}-large/{number}" for number in alone]
+                if len(alone) < len(mounts):
+                    paths.append(FOLDER)
+                for path in paths:
+                    with closing(archived(self.client, container, path)) as files:
+                        for name, header, stream in files:
+                            number = int(name.rpartition("/")[2])
+                            length = min(limits[number], header.stored)
+                            result[number] = stream.at(header.data, length)
+                            if path != FOLDER:
+                                break
+        return result
+
+    def copies(self, number: int, headers: Iterable[Header]) -> Iterator[tuple[Header, Read]]:
+        """Files of one layer, one at a time in a temporary file."""
+        place = self.places[number]
+        wanted = sorted(headers, key=lambda header: header.data)
+        for first in range(0, len(wanted), MOUNTS):
+            part = wanted[first : first + MOUNTS]
+            mounts = [(_path(place, header), f"{FOLDER}/{at:06}") for at, header in enumerate(part)]
+            with (
+                temporary(self.client, self.image, mounts) as container,
+                closing(archived(self.client, container, FOLDER)) as files,
+            ):
+                for name, found, stream in files:
+                    header = part[int(name.rpartition("/")[2])]
+                    for _, read in copied(stream, [found], f"layer {place.diff_id}"):
+                        yield header, read
+
+    def tar(self, number: int) -> Generator[bytes]:
+        """One layer's tar, put together from its record and its files.
+
+        The engine hands files out in the order of their names, as nearly every layer has them.
+        """
+        place = self.places[number]
+        record = self.records()[number]
+        name = f"layer {place.diff_id}"
+        with (
+            temporary(self.client, self.image, [(place.folder, f"{FOLDER}/0")]) as container,
+            closing(archived(self.client, container, f"{FOLDER}/0")) as files,
+        ):
+            now: tuple[bytes, Header, Stream] | None = None
+
+            def content(path: bytes, offset: int, length: int) -> bytes:
+                nonlocal now
+                while now is None or now[0] != path:
+                    following = next(files, None)
+                    if following is None:
+                        raise MediumError(
+                            f"the engine hands out the files of {name} in another order",
+                            hint="save the image to an archive and name that",
+                        )
+                    found, header, stream = following
+                    below = found.partition("/")[2]
+                    now = below.encode("utf-8", "surrogateescape"), header, stream
+                _, header, stream = now
+                return stream.at(header.data + offset, min(length, header.stored - offset))
+
+            yield from Split(iter([record]), content, name).chunks()
+
+
+def _nothing(path: bytes, offset: int, length: int) -> bytes:
+    return b""
+
+
+def _path(place: Place, header: Header) -> str:
+    return f"{place.folder}/{header.path.decode('utf-8', 'surrogateescape')}"
+
+
+def _source(place: Place, header: Header, symlinks: set[bytes]) -> str | None:
+    """Path of a file's content in the engine's file system, where it may be named there.
+
+    The engine follows symlinks of the mount's source on its own host, so a file behind one of the
+    layer's symlinks must not be asked for. JSON cannot carry a name that is not UTF-8.
+    """
+    parent = header.path
+    while b"/" in parent:
+        parent = parent[: parent.rfind(b"/")]
+        if parent in symlinks:
+            return None
+    try:
+        return f"{place.folder}/{header.path.decode()}"
+    except UnicodeDecodeError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownContent:
+    """One layer of an image that an engine shows through its API."""
+
+    shown: Shown
+    number: int
+
+    random_access = False
+
+    @property
+    def diff_id(self) -> Digest:
+        return self.shown.places[self.number].diff_id
+
+    @property
+    def cache_key(self) -> str:
+        return self.diff_id  # the engine checked it when the layer came in
+
+    def members(self, want: Want) -> Iterator[tuple[Header, bytes | None]]:
+        yield from self.shown.scan(self.number, want)
+
+    def files(self, headers: Iterable[Header]) -> Iterator[tuple[Header, Read]]:
+        yield from self.shown.copies(self.number, headers)
+
+    def open(self) -> AbstractContextManager[BinaryIO]:
+        what = "is a tar with the digest"
+        tar = self.shown.tar(self.number)
+        return as_file(verified(tar, f"layer {self.diff_id}", what, self.diff_id))
+
+    def open_blob(self) -> AbstractContextManager[BinaryIO] | None:
+        return None
