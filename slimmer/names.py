@@ -48,6 +48,20 @@ def _printable(character: str) -> str:
     return f"\\x{code:02x}"
 
 
+def in_ascii(text: str) -> str:
+    """Printable text where only ASCII can be shown; escaped by the same scheme."""
+    if text.isascii():
+        return text
+    return "".join(
+        character
+        if character.isascii()
+        else f"\\u{ord(character):04x}"
+        if ord(character) < 0x10000
+        else f"\\U{ord(character):08x}"
+        for character in text
+    )
+
+
 def raw(text: str) -> bytes:
     """The name that `printable` made this text of."""
 

@@ -222,7 +222,7 @@ class Report:
 
 
 _NOP = re.compile(r"/bin/sh -c #\(nop\)\s*")
-_SHELL = re.compile(r"(?:RUN )?(?:\|\d+ .*?)?/bin/(?:ba)?sh (?:-\w+ )*-\w*c ", re.DOTALL)
+_SHELL = re.compile(r"(?:RUN )?(?:\|\d+ .*?)?/bin/(?:ba)?sh (?:-o \w+ |-\w+ )*?-\w*c ", re.DOTALL)
 _STORED = re.compile(r"\b(ADD|COPY) (?:dir|file|multi):[0-9a-f]+ in ")
 
 
@@ -230,11 +230,11 @@ def command(layer: Layer) -> str:
     """The Dockerfile's instruction that made a layer, as far as its history tells.
 
     The classic builder writes `/bin/sh -c #(nop) COPY file:1f… in /app` and `|1 ARG=x /bin/sh -c
-    make`, BuildKit `RUN /bin/sh -c make # buildkit`: both read `COPY … /app` and `RUN make` here.
+    make`, BuildKit `RUN /bin/sh -c make # buildkit`: both read `COPY ... /app` and `RUN make` here.
     """
     text = layer.history.created_by.strip().removesuffix("# buildkit").strip()
     if match := _NOP.match(text):
-        return one_line(_STORED.sub(r"\1 … ", text[match.end() :]))
+        return one_line(_STORED.sub(r"\1 ... ", text[match.end() :]))
     if match := _SHELL.match(text):
         return one_line("RUN " + text[match.end() :])
     return one_line(text)

@@ -70,7 +70,9 @@ def share_text(part: int, whole: int) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """A time for people, short enough for a table: `0.1 s`, `14 s`, `3 min 3 s`, `1 h 2 min`."""
+    """A time for people, short enough for a table: `0.2 s`, `14 s`, `3 min 3 s`, `1 h 2 min`."""
+    if seconds < 0.1:
+        return "< 0.1 s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

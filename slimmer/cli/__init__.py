@@ -21,7 +21,7 @@ from slimmer.errors import SlimmerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("inspect",)
+COMMANDS = ("inspect", "why")
 """In the order in which `slimmer --help` lists them."""
 
 CANNOT_GO_ON = 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from pathlib import PurePath
 from typing import TYPE_CHECKING, get_args
 
@@ -44,7 +43,7 @@ def add(commands: Commands) -> None:
         "--by", choices=get_args(By), metavar="|".join(get_args(By)), help="show one table only"
     )
     parser.add_argument(
-        "--top", type=_count, metavar="N", help="rows of each table (15; with --by, 40)"
+        "--top", type=pipeline.count, metavar="N", help="rows of each table (15; with --by, 40)"
     )
     parser.add_argument(
         "--filter",
@@ -75,8 +74,8 @@ def run(options: Namespace, rim: Rim) -> int:
     from slimmer.cli import output
     from slimmer.report import Report
 
-    subject = pipeline.look(options, rim)
-    report = Report.of(subject.ledger, subject.graph, options.filter)
+    looked = pipeline.look(options, rim)
+    report = Report.of(looked.ledger, looked.graph, options.filter)
     chosen = options.format or SUFFIXES.get(PurePath(options.output or "").suffix, "text")
     watched = chosen == "text" and options.output is None and rim.stdout.isatty()
     if not watched:  # there, the report itself shows them
@@ -96,13 +95,8 @@ def _text(report: Report, chosen: str, options: Namespace, rim: Rim) -> str:
 
         return markdown.render(report, options.by, top)
     from slimmer.formats import text
+    from slimmer.formats.pen import Paper
 
     to_file = options.output not in (None, "-")
-    paper = text.Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)
+    paper = Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)
     return text.render(report, paper, options.by, top)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
-    return int(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,17 +47,18 @@ def command(commands: Commands, name: str, summary: str, text: str) -> ArgumentP
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """An image that was looked at."""
+class Looked:
+    """What looking at an image tells."""
 
     ledger: Attribution
-    graph: DependencyGraph | None
+    graph: DependencyGraph
 
 
-def look(options: Namespace, rim: Rim) -> Subject:
+def look(options: Namespace, rim: Rim) -> Looked:
     """Open the image, scan it, put its bytes on owners, and see who requires whom."""
     from slimmer import owners, stores
     from slimmer.attribution import Attribution
+    from slimmer.dependencies import DependencyGraph
     from slimmer.image import Platform
     from slimmer.index import Index
     from slimmer.stores.cache import Cache, Scans
@@ -79,4 +80,11 @@ def look(options: Namespace, rim: Rim) -> Subject:
         )
         progress.stage("putting bytes on owners")
         ledger = Attribution.of(index, owners.default)
-        return Subject(ledger, None)
+        return Looked(ledger, DependencyGraph.of(ledger))
+
+
+def count(text: str) -> int:
+    """The argument of options such as `--top`."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)

@@ -10,6 +10,7 @@ from slimmer.units import seconds_text, share_text, size_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from slimmer.reasons import Reasons
     from slimmer.report import FileRow, LayerRow, Report
 
 By = Literal["owner", "category", "layer", "directory", "file"]
@@ -126,10 +127,10 @@ def owners(report: Report, top: int) -> Table:
             Column("owner", "name"),
             Column("size", "number"),
             Column("share", "number", 100),
-            Column("retained", "number"),
+            Column("retained", "number", 40),
             Column("files", "number", 120),
-            Column("layer", "number"),
-            Column("categories", "bar"),
+            Column("layer", "number", 64),
+            Column("categories", "bar", 64),
         ),
         tuple(
             (
@@ -144,7 +145,7 @@ def owners(report: Report, top: int) -> Table:
             for row in rows
         ),
         rest=_rest("owner", len(rows), [row.size for row in report.owners]),
-        note="retained: what leaves when it leaves together with all that only it needs"
+        note="retained: what leaves when it leaves with all that only it needs"
         if any(row.retained is not None for row in rows)
         else "",
     )
@@ -160,7 +161,7 @@ def categories(report: Report, top: int) -> Table:
             Column("category", "words"),
             Column("size", "number"),
             Column("share", "number"),
-            Column("", "bar"),
+            Column("", "bar", 56),
         ),
         tuple(
             (name, size_text(size), share_text(size, _seen(report)), Bar({name: size}, scale))
@@ -181,13 +182,13 @@ def layers(report: Report, top: int) -> Table:
             Column("size", "number"),
             Column("packed", "number", 100),
             Column("wasted", "number"),
-            Column("time", "number"),
+            Column("time", "number", 64),
             Column("members", "number", 120),
             Column("command", "name"),
         ),
         tuple(_layer(row) for row in sorted(kept, key=lambda row: row.number)),
         rest=_rest("layer", len(kept), [row.size for row in order]),
-        note="wasted: bytes that a later layer overwrites or deletes, and that are shipped anyway",
+        note="wasted: bytes that a later layer overwrites or deletes, shipped all the same",
     )
 
 
@@ -229,7 +230,7 @@ def files(report: Report, top: int) -> Table:
             Column("path", "name"),
             Column("owner", "name", 120),
             Column("layer", "number", 100),
-            Column("inside", "words"),
+            Column("inside", "words", 56),
         ),
         tuple(
             (size_text(row.size), Name(row.path), Name(row.owner), str(row.layer), inside(row))
@@ -286,6 +287,34 @@ _BY = {
     "directory": directories,
     "file": files,
 }
+
+
+def links(reasons: Reasons, top: int) -> Table:
+    """What leaves with each owner that brings something in."""
+    return Table(
+        "What leaves with each",
+        (
+            Column("owner", "name"),
+            Column("size", "number"),
+            Column("retained", "number"),
+            Column("takes it along", "words", 72),
+            Column("who else leaves", "name", 48),
+        ),
+        tuple(
+            (
+                Name(link.owner),
+                size_text(link.size),
+                "" if link.retained is None else size_text(link.retained),
+                "yes" if link.takes_it_along else "no, others need it",
+                Name(
+                    f"{len(link.leaves):,}: {', '.join(link.leaves)}" if link.leaves else "",
+                    prose=True,
+                ),
+            )
+            for link in reasons.links[:top]
+        ),
+        rest=_rest("owner", min(top, len(reasons.links)), [link.size for link in reasons.links]),
+    )
 
 
 def inside(row: FileRow) -> str:

@@ -2,79 +2,39 @@
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len, chop_cells
-from rich.console import Console
-from rich.measure import Measurement
-from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
 from slimmer.formats import tables
-from slimmer.formats.tables import Bar, Name
+from slimmer.formats.pen import Paper, Pen, glyphs, written
+from slimmer.units import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
-    from rich.console import ConsoleOptions, RenderableType, RenderResult
+    from rich.console import RenderableType
 
-    from slimmer.formats.tables import By, Cell, Column, Table
+    from slimmer.formats.tables import By
+    from slimmer.reasons import Reasons
     from slimmer.report import Report
-
-COLOURS = {
-    "device code": "magenta",
-    "native libraries": "blue",
-    "programs": "bright_blue",
-    "model weights": "bright_magenta",
-    "source": "green",
-    "bytecode": "yellow",
-    "tests": "bright_yellow",
-    "docs": "bright_cyan",
-    "headers": "cyan",
-    "static libraries": "bright_red",
-    "caches": "red",
-}
-"""A category has one colour in every image, so that people learn to read it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paper:
-    """What the text is made for."""
-
-    width: int = 80
-    """Terminal cells in a line."""
-    colour: bool = False
-    unicode: bool = True
-    """False where only ASCII can be shown: names are escaped then, and bars are drawn with it."""
 
 
 def render(report: Report, paper: Paper, by: By | None = None, top: int = 15) -> str:
     """The report as text, a line feed at its end."""
-    console = Console(
-        file=io.StringIO(),
-        width=paper.width,
-        color_system="standard" if paper.colour else None,
-        force_terminal=paper.colour,
-        no_color=not paper.colour,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-        _environ={},
-    )
-    pen = _Pen(paper, _glyphs(report, paper.unicode))
-    with console.capture() as captured:
-        for block in _blocks(report, pen, by, top):
-            console.print(block)
-    lines = [line.rstrip() for line in captured.get().splitlines()]
-    return "\n".join(lines).strip("\n") + "\n"
+    return written(_report(report, Pen(paper, glyphs(report.categories, paper)), by, top), paper)
 
 
-def _blocks(report: Report, pen: _Pen, by: By | None, top: int) -> Iterable[RenderableType]:
-    yield pen.header(report)
+def render_reasons(found: Sequence[Reasons], paper: Paper, top: int = 15) -> str:
+    """Why each of some owners is in the image."""
+    pen = Pen(paper)
+    blocks = [block for reasons in found for block in (*_reasons(reasons, pen, top), "", "")]
+    return written(blocks, paper)
+
+
+def _report(report: Report, pen: Pen, by: By | None, top: int) -> Iterable[RenderableType]:
+    yield _header(report, pen)
     for table in tables.tables(report, by, top):
         yield ""
         yield from pen.table(table)
@@ -88,181 +48,51 @@ def _blocks(report: Report, pen: _Pen, by: By | None, top: int) -> Iterable[Rend
         yield ""
         yield Text(f"Problems ({len(report.problems)})", style="bold yellow")
         for problem in report.problems:
-            yield Padding(pen.text(problem), (0, 0, 0, 2))
+            yield pen.below(problem)
 
 
-class _Pen:
-    """Draws in the way that the paper allows."""
-
-    def __init__(self, paper: Paper, glyphs: Mapping[str, str]) -> None:
-        self.paper = paper
-        self.glyphs = glyphs
-        """Category → the character that bars draw it with."""
-
-    def text(self, text: str, style: str = "") -> Text:
-        """Text that can't be markup; on ASCII paper every other character is escaped."""
-        if not self.paper.unicode:
-            text = text.encode("ascii", "backslashreplace").decode()
-        return Text(text, style=style)
-
-    def header(self, report: Report) -> RenderableType:
-        facts = (report.platform, report.digest[:19], report.route)
-        grid = Grid.grid(padding=(0, 2, 0, 0))
-        grid.add_column(no_wrap=True)
-        grid.add_column(justify="right", no_wrap=True)
-        grid.add_column()
-        for name, size, words in tables.summary(report):
-            grid.add_row("  " + name, Text(size, style="bold"), Text(words, style="dim"))
-        outer = Grid.grid()
-        outer.add_row(self.text(report.reference, "bold"))
-        outer.add_row(self.text("  ".join(fact for fact in facts if fact), "dim"))
-        outer.add_row("")
-        outer.add_row(grid)
-        return outer
-
-    def table(self, table: Table) -> Iterable[RenderableType]:
-        title = Text(table.title, style="bold")
-        bars = [cell for row in table.rows for cell in row if isinstance(cell, Bar)]
-        yield title
-        shown = [column.from_width <= self.paper.width for column in table.columns]
-        grid = Grid(
-            box=None,
-            padding=(0, 2, 0, 0),
-            pad_edge=False,
-            header_style="dim",
-            show_edge=False,
-        )
-        grid.add_column("", width=0, no_wrap=True)
-        for column, show in zip(table.columns, shown, strict=True):
-            if show:
-                self._column(grid, column)
-        for row in table.rows:
-            cells = (
-                self._cell(cell, column)
-                for cell, column, show in zip(row, table.columns, shown, strict=True)
-                if show
-            )
-            grid.add_row("", *cells)
-        yield grid
-        if table.rest:
-            yield Text("  " + self._ascii(f"… {table.rest}"), style="dim")
-        legend = self._legend(bars)
-        if legend is not None and any(len(bar.parts) > 1 for bar in bars):
-            yield Padding(legend, (0, 0, 0, 2))
-        if table.note:
-            yield Padding(self.text(table.note, "dim"), (0, 0, 0, 2))
-
-    def _column(self, grid: Grid, column: Column) -> None:
-        match column.kind:
-            case "number":
-                grid.add_column(column.title, justify="right", no_wrap=True)
-            case "bar":
-                grid.add_column(column.title, no_wrap=True)
-            case _:
-                # What may wrap is what rich narrows, the widest column first; `_Short` never wraps.
-                grid.add_column(column.title)
-
-    def _cell(self, cell: Cell, column: Column) -> RenderableType:
-        match cell:
-            case Name():
-                return _Short(self, "  " * cell.indent + cell.text, 1.0 if cell.prose else 1 / 3)
-            case Bar():
-                return _Drawn(self, cell)
-            case str() if column.kind == "words":
-                return _Short(self, cell, 1.0)
-            case str():
-                return Text(cell)
-
-    def _ascii(self, text: str) -> str:
-        return text if self.paper.unicode else text.replace("…", "...")
-
-    def _legend(self, bars: Iterable[Bar]) -> Text | None:
-        seen = {category for bar in bars for category in bar.parts}
-        named = [(glyph, category) for category, glyph in self.glyphs.items() if category in seen]
-        if not named:
-            return None
-        legend = Text(style="dim")
-        for glyph, category in named:
-            legend.append(glyph * 2, style=self.colour(category))
-            legend.append(f" {category}   ".replace(" ", "\N{NO-BREAK SPACE}", 2))
-        if seen - self.glyphs.keys():
-            legend.append(self.other * 2 + " other")
-        return legend
-
-    @property
-    def other(self) -> str:
-        return "·" if self.paper.unicode else "."
-
-    def colour(self, category: str) -> str:
-        return COLOURS.get(category, "white")
-
-    def bar(self, bar: Bar, width: int) -> Text:
-        """A bar to scale, each part at least as wide as its bytes round to."""
-        text = Text(no_wrap=True)
-        if not bar.scale:
-            return text
-        done = drawn = 0
-        order = sorted(
-            bar.parts.items(), key=lambda item: (item[0] not in self.glyphs, -item[1], item[0])
-        )
-        for category, size in order:
-            done += size
-            cells = round(width * done / bar.scale) - drawn
-            drawn += cells
-            text.append(self.glyphs.get(category, self.other) * cells, style=self.colour(category))
-        if done and not drawn:
-            text.append(self.glyphs.get(order[0][0], self.other), style=self.colour(order[0][0]))
-        return text
+def _header(report: Report, pen: Pen) -> RenderableType:
+    facts = (report.platform, report.digest[:19], report.route)
+    grid = Grid.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column()
+    for name, size, words in tables.summary(report):
+        grid.add_row("  " + name, Text(size, style="bold"), Text(words, style="dim"))
+    outer = Grid.grid()
+    outer.add_row(pen.text(report.reference, "bold"))
+    outer.add_row(pen.text("  ".join(fact for fact in facts if fact), "dim"))
+    outer.add_row("")
+    outer.add_row(grid)
+    return outer
 
 
-class _Short:
-    """One line that gives up a part of itself where the column is too narrow."""
-
-    def __init__(self, pen: _Pen, text: str, front: float) -> None:
-        self.text = pen.text(text).plain
-        self.front = front
-        self.mark = "…" if pen.paper.unicode else "..."
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        width = min(cell_len(self.text), options.max_width)
-        return Measurement(min(12, width), width)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Text(shorten(self.text, options.max_width, self.front, self.mark), no_wrap=True)
-
-
-class _Drawn:
-    """A bar that takes the width it is given."""
-
-    def __init__(self, pen: _Pen, bar: Bar) -> None:
-        self.pen = pen
-        self.bar = bar
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        width = self.pen.paper.width
-        return Measurement(8, min(options.max_width, 12 if width < 100 else width // 5))
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self.pen.bar(self.bar, options.max_width)
-
-
-def shorten(text: str, width: int, front: float = 1 / 3, mark: str = "…") -> str:
-    """At most `width` cells of a text, the mark where something is left out.
-
-    `front` is how much of the room its beginning gets: a path's end tells most.
-    """
-    if cell_len(text) <= width:
-        return text
-    room = width - cell_len(mark)
-    if room <= 0:
-        return mark[:width]
-    begin = int(room * front)
-    head = chop_cells(text, begin)[0] if begin else ""
-    room -= cell_len(head)
-    tail = chop_cells(text[::-1], room)[0][::-1] if room > 0 and front < 1 else ""
-    return head + mark + tail
-
-
-def _glyphs(report: Report, unicode: bool) -> dict[str, str]:
-    """A character for each of the largest categories, so that bars read without colour too."""
-    return dict(zip(report.categories, "█▓▒░" if unicode else "#=+-", strict=False))
+def _reasons(reasons: Reasons, pen: Pen, top: int) -> Iterable[RenderableType]:
+    yield pen.text(reasons.owner, "bold")
+    told = [size_text(reasons.size)]
+    if reasons.retained is not None and reasons.retained != reasons.size:
+        told.append(f"{size_text(reasons.retained)} with all that only it needs")
+    if reasons.requested:
+        told.append("asked for by name")
+    yield pen.below(", ".join(told))
+    for text in reasons.evidence[:top]:
+        yield pen.below(f"by {text}", "dim")
+    yield ""
+    arrow = " → " if pen.paper.unicode else " -> "
+    chains = [chain for chain in reasons.chains if len(chain) > 1]
+    if chains:
+        yield Text("Brought in by", style="bold")
+        for chain in chains[:top]:
+            yield pen.below(arrow.join(pen.text(name).plain for name in chain))
+        if len(chains) > top:
+            yield pen.below(f"and {len(chains) - top:,} longer chains", "dim")
+    else:
+        yield pen.below("nothing in the image requires it")
+    if reasons.links:
+        yield ""
+        yield from pen.table(tables.links(reasons, top).told())
+    if reasons.unmet:
+        yield ""
+        yield Text("Requirements that nothing in the image meets", style="bold")
+        for text in reasons.unmet[:top]:
+            yield pen.below(text)
