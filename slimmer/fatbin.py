@@ -45,7 +45,8 @@ REGION = struct.Struct("<IHHQ")
 MAGIC = 0xBA55ED50
 ENTRY = struct.Struct("<HHIQIIHHIIIQQQ")
 ENTRIES_LIMIT = 1 << 18
-"""Most entries that are read of one section: forty times those of cuBLASLt, the richest known."""
+"""Most regions and entries that are read of one file: thirty times those of cuBLASLt, which has
+the most of all that are known."""
 LZ4, ZSTD = 0x2000, 0x8000
 ARCHITECTURE_SPECIFIC, FAMILY_SPECIFIC = 0x100000, 0x200000
 
@@ -127,14 +128,16 @@ class Opaque:
     why: str
 
 
-def regions(read: Read, offset: int, size: int) -> Iterator[Region | Opaque]:
+def regions(
+    read: Read, offset: int, size: int, limit: int = ENTRIES_LIMIT
+) -> Iterator[Region | Opaque]:
     """The regions of the section that `read` reads at `offset`, `size` bytes long, in order.
 
     Zero bytes between regions are padding. Never raises for what it reads: what is not
-    understood is an `Opaque`, and where the next region begins is then not known either.
+    understood, or lies beyond `limit` regions and entries, is an `Opaque`; where a region's size
+    is not known, nobody knows where the next one begins.
     """
     end = offset + size
-    budget = ENTRIES_LIMIT
     while (offset := _skip_padding(read, offset, end)) < end:
         raw = read(offset, REGION.size)
         if end - offset < REGION.size or len(raw) < REGION.size:
@@ -147,15 +150,17 @@ def regions(read: Read, offset: int, size: int) -> Iterator[Region | Opaque]:
         if (version, header_size) != (1, REGION.size) or length > end - offset - REGION.size:
             yield Opaque(offset, end - offset, "a region header that is not understood")
             return
-        entries = _entries(read, offset + REGION.size, length, budget)
+        entries = _entries(read, offset + REGION.size, length, limit)
         if isinstance(entries, str):
             yield Opaque(offset, REGION.size + length, entries)
         else:
-            budget -= len(entries)
+            limit -= len(entries)
             yield Region(offset, entries)
-        if budget <= 0:
-            return
         offset += REGION.size + length
+        limit -= 1
+        if limit <= 0:
+            yield Opaque(offset, end - offset, "more entries than are understood")
+            return
 
 
 def _skip_padding(read: Read, offset: int, end: int) -> int:
@@ -172,11 +177,11 @@ def _skip_padding(read: Read, offset: int, end: int) -> int:
     return end
 
 
-def _entries(read: Read, offset: int, length: int, budget: int) -> tuple[Entry, ...] | str:
+def _entries(read: Read, offset: int, length: int, limit: int) -> tuple[Entry, ...] | str:
     end = offset + length
     entries: list[Entry] = []
     while offset < end:
-        if len(entries) >= budget:
+        if len(entries) >= limit:
             return "more entries than are understood"
         raw = read(offset, ENTRY.size) if end - offset >= ENTRY.size else b""
         if len(raw) < ENTRY.size:

@@ -44,6 +44,15 @@ class _Table:
         return offset
 
 
+def _row(part: Part, address: int, offset: int) -> list[object]:
+    entry = 24 if part.kind in (2, 11) else 0
+    size = len(part.content)
+    return [
+        *(part.name, part.kind, part.flags, address, offset, size),
+        *(part.link, 0, part.alignment, entry),
+    ]
+
+
 def elf(
     loads: tuple[Load, ...],
     rest: tuple[Part, ...] = (),
@@ -54,12 +63,14 @@ def elf(
     kind: int = 3,
     machine: int = 62,
     interpreter: bool = False,
+    rest_first: bool = False,
 ) -> bytes:
     """A file of these segments; the headers are part of the first.
 
     `packed`: segments follow each other in the file without padding, as linkers do it with
     `-z noseparate-code`; else each begins at a multiple of `alignment`. `rest`: sections that no
-    segment loads. `headers`: whether there is a section header table.
+    segment loads. `headers`: whether there is a section header table; `rest_first`: it lists `rest`
+    before what is loaded, as patchelf may leave it.
     """
     extra = sum(1 for load in loads for part in load.parts if part.segment)
     extra += sum(load.relro for load in loads) + bool(interpreter)
@@ -78,20 +89,7 @@ def elf(
         for part in load.parts:
             body += bytes(-(len(body)) % part.alignment)
             here = base + len(body) - start
-            rows.append(
-                [
-                    part.name,
-                    part.kind,
-                    part.flags,
-                    here,
-                    len(body),
-                    len(part.content),
-                    part.link,
-                    0,
-                    part.alignment,
-                    24 if part.kind in (2, 11) else 0,
-                ]
-            )
+            rows.append(_row(part, here, len(body)))
             if part.segment:
                 size = len(part.content)
                 place = (len(body), here, here, size, size, part.alignment)
@@ -106,24 +104,12 @@ def elf(
         address = base + size + load.zero
     if interpreter:
         late.append((3, 4, EHDR, EHDR, EHDR, 1, 1, 1))
+    unloaded = []
     for part in rest:
         body += bytes(-len(body) % part.alignment)
-        entry = 24 if part.kind in (2, 11) else 0
-        rows.append(
-            [
-                part.name,
-                part.kind,
-                part.flags,
-                0,
-                len(body),
-                len(part.content),
-                part.link,
-                0,
-                part.alignment,
-                entry,
-            ]
-        )
+        unloaded.append(_row(part, 0, len(body)))
         body += part.content
+    rows = [rows[0], *unloaded, *rows[1:]] if rest_first else [*rows, *unloaded]
     table = _Table()
     packed_rows = b""
     section_table = 0

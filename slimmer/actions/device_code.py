@@ -14,9 +14,10 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from slimmer.elf import DEVICE_CODE, SHT_DYNSYM, SHT_PROGBITS, SHT_RELA, Elf
+from slimmer.elf import DEVICE_CODE, SHT_DYNSYM, SHT_PROGBITS, SHT_RELA, Elf, ElfError, Section
 from slimmer.elflayout import relayout
 from slimmer.fatbin import (
+    ENTRIES_LIMIT,
     MAGIC,
     REGION,
     Entry,
@@ -53,11 +54,30 @@ class Pruned:
 
 
 def scan(elf: Elf, read: Read) -> Iterator[Region | Opaque]:
-    """The GPU code of a library in file order; nothing for a file without any."""
-    for section in elf.sections:
-        # Object files and archives are compiled from again; code in there is not loaded.
-        if section.name in DEVICE_CODE and section.kind == SHT_PROGBITS and section.allocated:
-            yield from regions(read, section.offset, section.size)
+    """The GPU code of a library, section by section; nothing for a file without any.
+
+    Raises ElfError where sections overlap, for then a small file could hold any number of them.
+    """
+    limit = ENTRIES_LIMIT
+    for section in _disjoint(elf, _holders(elf)):
+        for found in regions(read, section.offset, section.size, limit):
+            limit -= 1 + (len(found.entries) if isinstance(found, Region) else 0)
+            yield found
+
+
+def _holders(elf: Elf) -> list[Section]:
+    # Object files and archives are linked again; the code in there is not loaded.
+    return [
+        section
+        for section in elf.sections
+        if section.name in DEVICE_CODE and section.kind == SHT_PROGBITS and section.allocated
+    ]
+
+
+def _disjoint(elf: Elf, sections: list[Section]) -> list[Section]:
+    if sum(section.file_size for section in sections) > elf.size:
+        raise ElfError("sections that overlap")
+    return sections
 
 
 def code_by_arch(elf: Elf, read: Read) -> dict[str, int]:
@@ -111,7 +131,7 @@ def prune(read: Read, size: int, gpus: Iterable[Gpu], mode: Mode = "shrink") -> 
         by_architecture(present),
         by_architecture(kept),
         tuple(left_alone),
-        tuple(gpu.name for gpu in named if not any(picked(each.kept, gpu) for each in cut)),
+        tuple(gpu.name for gpu in named if cut and not _serves(cut, gpu)),
     )
 
 
@@ -140,28 +160,36 @@ class _Cut:
         ]
 
 
+def _serves(cut: list[_Cut], gpu: Gpu) -> bool:
+    return any(picked(each.kept, gpu) for each in cut)
+
+
 def _targets(elf: Elf, read: Read, cut: list[_Cut]) -> list[int]:
     """File offsets behind the beginning of a region that relocations or symbols point at, sorted.
 
     Nothing but the beginning of a region should be pointed at. Where something else is, the
     library finds its code in a way of its own, and the region stays.
     """
-    starts = [each.region.offset for each in cut]
+    holders = sorted(_holders(elf), key=lambda section: section.address)
+    if not holders:
+        return []
+    addresses = [section.address for section in holders]
+    low, high = addresses[0], max(section.address + section.size for section in holders)
+    pointers = [
+        section
+        for section in elf.sections
+        if section.allocated and section.kind in _POINTERS and not section.size % 24
+    ]
     found: set[int] = set()
-    for section in elf.sections:
-        if not section.allocated or section.kind not in _POINTERS or section.size % 24:
-            continue
+    for section in _disjoint(elf, pointers):
         column = _POINTERS[section.kind]
-        holders = [each for each in elf.sections if each.name in DEVICE_CODE and each.allocated]
         for start in range(section.offset, section.end, _BLOCK):
-            raw = read(start, min(_BLOCK, section.end - start))
-            column_values = memoryview(raw).cast("Q")[column::3].tolist()
-            for holder in holders:
-                low, high = holder.address, holder.address + holder.size
-                found.update(
-                    value - low + holder.offset for value in column_values if low <= value < high
-                )
-    return sorted(found.difference(starts))
+            words = memoryview(read(start, min(_BLOCK, section.end - start))).cast("Q")
+            for value in words[column::3].tolist():
+                if low <= value < high:
+                    holder = holders[bisect_right(addresses, value) - 1]
+                    found.add(value - holder.address + holder.offset)
+    return sorted(found.difference(each.region.offset for each in cut))
 
 
 _BLOCK = 24 << 16

@@ -24,8 +24,8 @@ from slimmer.elf import (
     SHT_REL,
     SHT_RELA,
     SHT_STRTAB,
-    SHT_SYMTAB,
     Elf,
+    ElfError,
     Section,
     is_debug,
     is_symbols,
@@ -94,14 +94,16 @@ def _is_needed(elf: Elf, read: Read, dropped: frozenset[int]) -> bool:
     """Whether an outside tool looks for a symbol that only the static table defines."""
     static = [elf.sections[index] for index in dropped]
     names = [section for section in static if section.kind == SHT_STRTAB]
-    wanted = set().union(*(_names_in(read, section) for section in names))
+    if sum(section.size for section in names) > elf.size:
+        raise ElfError("string tables that overlap")
+    wanted = set[bytes]().union(*(_names_in(read, section) for section in names))
     if not wanted:
         return False
-    exported = set[bytes]()
-    for section in elf.sections:
-        if section.kind == SHT_DYNSYM and section.link < len(elf.sections):
-            exported |= _names_in(read, elf.sections[section.link])
-    return bool(wanted - exported) and any(section.kind == SHT_SYMTAB for section in static)
+    # There is one table of exported names; a second one would be nobody's.
+    exports = next((section for section in elf.sections if section.kind == SHT_DYNSYM), None)
+    if exports is not None and exports.link < len(elf.sections):
+        wanted -= _names_in(read, elf.sections[exports.link])
+    return bool(wanted)
 
 
 def _names_in(read: Read, strings: Section) -> set[bytes]:

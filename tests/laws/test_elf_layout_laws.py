@@ -22,7 +22,8 @@ from slimmer import elflayout
 from slimmer.actions.device_code import prune, scan
 from slimmer.actions.symbols import strip
 from slimmer.elf import SHF_ALLOC, SHT_NULL, Elf, ElfError
-from slimmer.elflayout import LayoutError, relayout
+from slimmer.elfheaders import LayoutError
+from slimmer.elflayout import relayout
 from slimmer.fatbin import Region, parse_gpus, selected
 from slimmer.splice import Splice, compose, stream, view
 
@@ -80,6 +81,12 @@ def assert_truthful(old: bytes, new: bytes) -> None:
     """Section headers say where the bytes are that a loader sees, and nothing else changed."""
     before, after = parsed(old), parsed(new)
     pages = memory(new)
+    for load in after.loads:
+        assert load.memory_size, "nothing to map: the loader would fail"
+    for section in before.sections:
+        # Symbols speak of sections by index.
+        if section.flags & SHF_ALLOC:
+            assert section.name == after.sections[section.index].name
     for section in after.sections:
         if section.flags & SHF_ALLOC and section.file_size:
             loaded = at(pages, section.address, section.size)
@@ -138,7 +145,8 @@ def cases(draw: st.DrawFn) -> Case:
         symbols if draw(st.booleans()) else (),
         alignment=alignment,
         packed=alignment > 16 * PAGE or draw(st.booleans()),
-        headers=draw(st.booleans()),
+        headers=draw(st.integers(0, 3)) > 0,
+        rest_first=draw(st.booleans()),
         machine=draw(st.sampled_from([62, 62, 183])),
     )
     freed = []
@@ -198,6 +206,25 @@ def test_a_hole_at_the_very_end_of_a_segment_is_given_back():
     assert one_hole(1 << 20, 1 << 19, 1 << 20) >= (1 << 19) - 2 * PAGE
 
 
+def test_memory_that_is_zero_behind_a_hole_stays():
+    raw = elf((Load((Part(".code", b"c" * 300_000),), zero=50_000),))
+    end = parsed(raw).loads[0].end
+    freed = [(4000, end)]
+    made = carried_out(raw, relayout(parsed(raw), reader(raw), freed))
+
+    assert len(made) < len(raw) - 280_000
+    assert_same_memory(raw, made, freed)
+
+
+def test_a_hole_that_is_a_whole_segment_leaves_it_something_to_map():
+    raw = elf((Load((Part(".a", b"a" * 100),)), Load((Part(".b", b"b" * 300_000),))))
+    second = parsed(raw).loads[1]
+    made = carried_out(raw, relayout(parsed(raw), reader(raw), [(second.offset, second.end)]))
+
+    assert len(made) < len(raw) - 280_000
+    assert_truthful(raw, made)
+
+
 def test_a_longer_program_header_table_is_in_memory_where_the_header_says():
     raw = elf((Load((Part(".data", b"d" * (1 << 20)),)),))
     made = carried_out(raw, relayout(parsed(raw), reader(raw), [(4000, 900_000)]))
@@ -206,6 +233,7 @@ def test_a_longer_program_header_table_is_in_memory_where_the_header_says():
     address = new.header[5] - load.offset + load.address
 
     assert len(new.loads) == 2
+    assert bytes(56) == made[64 : 64 + 56]
     assert made[new.header[5] :][:112] == at(memory(made), address, 112)
 
 
