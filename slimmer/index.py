@@ -19,7 +19,7 @@ from slimmer.image import ImageError
 from slimmer.tarstream import DIRECTORY, FILE, HARDLINK, SYMLINK, Header, normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from slimmer.image import Image, Layer, LayerContent
 
@@ -246,6 +246,29 @@ class Index:
     @property
     def deleted(self) -> int:
         return sum(layer.deleted for layer in self.layers)
+
+    def droppable(self) -> Iterator[tuple[int, Hidden]]:
+        """Hidden files that can leave their layer without anything else coming to light.
+
+        Not those whose bytes another name still shows, and not a file that in its turn hides what
+        lay below a folder of its name.
+        """
+        shields = {
+            (hidden.layer, hidden.by)
+            for layer in self.layers
+            for hidden in layer.hidden
+            if hidden.by != hidden.header.path
+        }
+        for layer in self.layers:
+            for hidden in layer.hidden:
+                header = hidden.header
+                if (
+                    header.kind in (FILE, HARDLINK)
+                    and hidden.size == header.size
+                    and hidden.layer != layer.number
+                    and (layer.number, header.path) not in shields
+                ):
+                    yield layer.number, hidden
 
     def resolve(self, path: bytes) -> bytes:
         """The real path of a path of the image: every symlink on the way followed.

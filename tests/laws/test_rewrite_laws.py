@@ -142,12 +142,7 @@ def test_the_written_tree_is_the_old_one_minus_exactly_the_removals(
     removed = data.draw(st.sets(st.sampled_from(paths), max_size=4)) if paths else set()
     for path in list(removed):
         removed.update(one for one in paths if one.startswith(path + b"/"))
-    hidden = [
-        (layer.number, one.header.start)
-        for layer in before.layers
-        for one in layer.hidden
-        if one.header.kind in (FILE, HARDLINK) and one.size == one.header.size
-    ]
+    hidden = [(number, one.header.start) for number, one in before.droppable()]
     dropped = data.draw(st.sampled_from([[], hidden]))
     files = [
         path

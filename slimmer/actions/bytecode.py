@@ -1,0 +1,78 @@
+"""Drops compiled Python: at once what no interpreter reads by default, the rest at a price."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slimmer.plan import PlanError, Refusal, Step
+from slimmer.tarstream import FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slimmer.attribution import Owner
+    from slimmer.policy import Rule
+    from slimmer.subject import Subject
+
+_NAME = re.compile(rb"(.*/)__pycache__/([^/]+?)\.[^/.]+(\.opt-[12])?\.pyc\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class DropBytecode:
+    """One step for each owner of bytecode; `options = { only = "optimized" }` for `.opt-N` alone.
+
+    Bytecode leaves only if its source stays (PEP 3147, PEP 488); what has no source beside it is
+    the program, and refused.
+    """
+
+    name: str = "drop-bytecode"
+
+    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step | Refusal]:
+        optimized = dict(rule.options).get("only") == "optimized"
+        found: dict[Owner, list[bytes]] = {}
+        alone: dict[Owner, list[bytes]] = {}
+        for path in subject.selected(rule.selector):
+            if not path.endswith(b".pyc") or subject.index.visible[path].kind is not FILE:
+                continue
+            match = _NAME.match(path)
+            if optimized and (match is None or match[3] is None):
+                continue
+            owner = subject.ledger.owner(path)
+            known = match is not None and _source(match) in subject.index.visible
+            (found if known else alone).setdefault(owner, []).append(path)
+        for owner, paths in found.items():
+            size = sum(subject.ledger.size_of.get(path, 0) for path in paths)
+            yield Step(
+                rule.name,
+                rule.action,
+                str(owner),
+                rule.safety,
+                rule.why,
+                f"{len(paths)} files whose source stays",
+                removes=tuple(paths),
+                unpacked=size,
+                rootfs=size,
+                disturbs=size,
+            )
+        for owner, paths in alone.items():
+            yield Refusal(
+                rule.name,
+                str(owner),
+                "source-stays",
+                f"{len(paths)} files have no source beside them, such as {paths[0]!r}",
+                sum(subject.ledger.size_of.get(path, 0) for path in paths),
+            )
+
+    def restore(self, subject: Subject, step: Step) -> Step:
+        leaving = set(step.removes)
+        for path in step.removes:
+            match = _NAME.match(path)
+            if match is not None and _source(match) in leaving:
+                raise PlanError(f"{path!r} is bytecode whose source would leave with it")
+        return step
+
+
+def _source(match: re.Match[bytes]) -> bytes:
+    return match[1] + match[2] + b".py"

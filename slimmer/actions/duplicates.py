@@ -1,0 +1,108 @@
+"""Makes identical files of one layer one file with several names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slimmer.categories import Category
+from slimmer.plan import PlanError, Step
+from slimmer.tarstream import FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from slimmer.image import Read
+    from slimmer.policy import Rule
+    from slimmer.subject import Subject
+
+MINIMUM = 16 << 10
+"""Smaller files are not worth the reading; `match = { size = ">=…" }` says otherwise."""
+HEAD = 4096
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDuplicates:
+    """One step for each layer that holds the same content under several names.
+
+    A file's names share mode, owner, attributes and time, so only files that already agree in the
+    first three are joined. Sources must also agree in time: bytecode knows its source's time.
+    """
+
+    name: str = "link-duplicates"
+
+    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step]:
+        minimum = max(rule.selector.minimum, 1) if rule.selector.minimum else MINIMUM
+        alike: defaultdict[tuple[object, ...], list[bytes]] = defaultdict(list)
+        for path in subject.selected(rule.selector):
+            header = subject.index.visible[path]
+            if header.kind is not FILE or header.sparse or header.size < minimum:
+                continue
+            source = subject.ledger.category_of[path] is Category.SOURCE
+            alike[
+                subject.index.layer_of[path],
+                header.size,
+                header.mode,
+                header.uid,
+                header.gid,
+                header.xattrs,
+                header.mtime if source else None,
+            ].append(path)
+        # Most files of one size differ in their first bytes; only the rest is read whole.
+        groups = [paths for paths in alike.values() if len(paths) > 1]
+        groups = list(_split(subject, groups, HEAD))
+        groups = list(_split(subject, groups, None))
+        by_layer: defaultdict[int, list[tuple[bytes, ...]]] = defaultdict(list)
+        for paths in groups:
+            ordered = sorted(paths, key=lambda path: subject.index.visible[path].start)
+            by_layer[subject.index.layer_of[ordered[0]]].append(tuple(ordered))
+        for number, twins in sorted(by_layer.items()):
+            size = sum(subject.index.visible[twin[0]].size * (len(twin) - 1) for twin in twins)
+            yield Step(
+                rule.name,
+                rule.action,
+                f"layer {number}",
+                rule.safety,
+                rule.why,
+                f"{sum(map(len, twins))} files with {len(twins)} contents",
+                twins=tuple(twins),
+                unpacked=size,
+                rootfs=size,
+                disturbs=size,
+            )
+
+    def restore(self, subject: Subject, step: Step) -> Step:
+        """Read the files again: a plan that was edited must not join different ones."""
+        for twin in step.twins:
+            layers = {subject.index.layer_of[path] for path in twin}
+            if len(layers) != 1 or len(list(_split(subject, [list(twin)], None))) != 1:
+                raise PlanError(f"the files {twin[0]!r} and {twin[-1]!r} are not the same")
+        return step
+
+
+def _split(
+    subject: Subject, groups: Iterable[Sequence[bytes]], length: int | None
+) -> Iterator[list[bytes]]:
+    """Groups of files whose first `length` bytes (None: all) are the same."""
+    group_of = {path: number for number, paths in enumerate(groups) for path in paths}
+    found: defaultdict[tuple[int, bytes], list[bytes]] = defaultdict(list)
+    for path, read in subject.readers(group_of):
+        size = subject.index.visible[path].size
+        digest = _digest(read, size if length is None else min(length, size))
+        found[group_of[path], digest].append(path)
+    return (paths for paths in found.values() if len(paths) > 1)
+
+
+def _digest(read: Read, length: int) -> bytes:
+    digest = hashlib.sha256()
+    offset = 0
+    while offset < length:
+        chunk = read(offset, min(CHUNK, length - offset))
+        if not chunk:
+            break
+        digest.update(chunk)
+        offset += len(chunk)
+    return digest.digest()

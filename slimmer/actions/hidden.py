@@ -1,0 +1,47 @@
+"""Drops what later layers hide: bytes that are pulled, stored and billed, and seen by nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slimmer.plan import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slimmer.index import Hidden
+    from slimmer.policy import Rule
+    from slimmer.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class DropHidden:
+    """One step for each layer that holds hidden files."""
+
+    name: str = "drop-hidden"
+
+    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step]:
+        found: dict[int, list[Hidden]] = {}
+        for number, hidden in subject.index.droppable():
+            if not rule.selector.layers or number in rule.selector.layers:
+                found.setdefault(number, []).append(hidden)
+        for number, members in found.items():
+            size = sum(hidden.size for hidden in members)
+            overwritten = sum(hidden.how == "overwritten" for hidden in members)
+            by = sorted({hidden.layer for hidden in members})
+            yield Step(
+                rule.name,
+                rule.action,
+                f"layer {number}",
+                rule.safety,
+                rule.why,
+                f"{overwritten} files overwritten and {len(members) - overwritten} deleted by layer"
+                f"{'s' if len(by) > 1 else ''} {', '.join(map(str, by))}",
+                drops=tuple((number, hidden.header.start) for hidden in members),
+                unpacked=size,
+                disturbs=size,
+            )
+
+    def restore(self, subject: Subject, step: Step) -> Step:
+        return step

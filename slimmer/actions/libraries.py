@@ -1,0 +1,186 @@
+"""Steps that make ELF files smaller: what they share, whichever part of the file leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from slimmer.actions import device_code, symbols
+from slimmer.categories import Category
+from slimmer.elf import ElfError
+from slimmer.fatbin import parse_gpus
+from slimmer.plan import PlanError, Refusal, Rewrite, Step
+from slimmer.tarstream import FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from slimmer.actions.device_code import Mode, Pruned
+    from slimmer.attribution import Owner
+    from slimmer.fatbin import Gpu
+    from slimmer.image import Read
+    from slimmer.policy import Rule
+    from slimmer.splice import Splice
+    from slimmer.subject import Subject
+
+SMALLEST = 16 << 10
+"""Files below this many bytes have nothing to give."""
+BINARIES = (Category.NATIVE, Category.PROGRAMS, Category.TESTS)
+
+
+def _candidates(subject: Subject, rule: Rule, smallest: int) -> list[bytes]:
+    ledger = subject.ledger
+    return [
+        path
+        for path in subject.selected(rule.selector)
+        if ledger.category_of[path] in BINARIES
+        and (header := subject.index.visible[path]).kind is FILE
+        and header.size >= smallest
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class CutDeviceCode:
+    """One step for each owner of libraries with GPU code, for `options = { gpus = "sm_90" }`.
+
+    Proposes nothing where no GPU is named: which ones the image will meet, nobody but its user
+    can know.
+    """
+
+    name: str = "device-code"
+
+    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step | Refusal]:
+        options = dict(rule.options)
+        if not options.get("gpus"):
+            return
+        found: dict[Owner, list[tuple[Rewrite, Pruned]]] = {}
+        cut = _cutter(options)
+        for path, read in subject.readers(_candidates(subject, rule, 1 << 20)):
+            size = subject.index.visible[path].size
+            try:
+                pruned = cut(read, size)
+            except ElfError:
+                continue
+            if pruned.left_alone:
+                yield Refusal(
+                    rule.name,
+                    path.decode("utf-8", "surrogateescape"),
+                    "understood",
+                    "; ".join(pruned.left_alone[:3])
+                    + (
+                        f" and {len(pruned.left_alone) - 3} more"
+                        if len(pruned.left_alone) > 3
+                        else ""
+                    ),
+                    0,
+                )
+            if pruned.splice.size < size or (
+                options.get("mode") == "zero" and pruned.before_by_arch != pruned.after_by_arch
+            ):
+                rewrite = Rewrite(
+                    path, pruned.splice, size, lambda read, size: cut(read, size).splice
+                )
+                found.setdefault(subject.ledger.owner(path), []).append((rewrite, pruned))
+        for owner, cuts in found.items():
+            size = sum(rewrite.before - rewrite.splice.size for rewrite, _ in cuts)
+            yield Step(
+                rule.name,
+                rule.action,
+                str(owner),
+                rule.safety,
+                rule.why,
+                _told([pruned for _, pruned in cuts]),
+                rewrites=tuple(rewrite for rewrite, _ in cuts),
+                unpacked=size,
+                rootfs=size,
+                disturbs=sum(rewrite.before for rewrite, _ in cuts),
+                options=tuple(sorted(options.items())),
+            )
+
+    def restore(self, subject: Subject, step: Step) -> Step:
+        cut = _cutter(dict(step.options))
+        return _restored(subject, step, lambda read, size: cut(read, size).splice)
+
+
+def _cutter(options: dict[str, Any]) -> Callable[[Read, int], Pruned]:
+    gpus: tuple[Gpu, ...] = tuple(parse_gpus(str(options.get("gpus", ""))))
+    mode: Mode = "zero" if options.get("mode") == "zero" else "shrink"
+    return lambda read, size: device_code.prune(read, size, gpus, mode)
+
+
+def _told(cuts: Iterable[Pruned]) -> str:
+    """What there is and what stays, by architecture, largest first."""
+    before: dict[str, int] = {}
+    after: dict[str, int] = {}
+    unserved: set[str] | None = None
+    for pruned in cuts:
+        for arch, size in pruned.before_by_arch.items():
+            before[arch] = before.get(arch, 0) + size
+        for arch, size in pruned.after_by_arch.items():
+            after[arch] = after.get(arch, 0) + size
+        names = set(pruned.not_served)
+        unserved = names if unserved is None else unserved & names
+    ranked = sorted(before, key=lambda arch: (-before[arch], arch))
+    told = ", ".join(
+        f"{arch} {before[arch] / 1e6:.0f}"
+        + ("" if after.get(arch) == before[arch] else f"→{after.get(arch, 0) / 1e6:.0f}")
+        for arch in ranked[:8]
+    )
+    warning = f"; no code at all for {', '.join(sorted(unserved))}" if unserved else ""
+    return f"MB by architecture: {told}{warning}"
+
+
+@dataclass(frozen=True, slots=True)
+class StripSymbols:
+    """One step for each owner of ELF files with symbol tables or debug information."""
+
+    name: str = "symbols"
+
+    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step]:
+        found: dict[Owner, list[Rewrite]] = {}
+        for path, read in subject.readers(_candidates(subject, rule, SMALLEST)):
+            size = subject.index.visible[path].size
+            splice = _stripped(read, size)
+            if splice is not None:
+                found.setdefault(subject.ledger.owner(path), []).append(
+                    Rewrite(path, splice, size, _stripped)
+                )
+        for owner, rewrites in found.items():
+            saved = sum(rewrite.before - rewrite.splice.size for rewrite in rewrites)
+            yield Step(
+                rule.name,
+                rule.action,
+                str(owner),
+                rule.safety,
+                rule.why,
+                f"{len(rewrites)} files",
+                rewrites=tuple(rewrites),
+                unpacked=saved,
+                rootfs=saved,
+                disturbs=sum(rewrite.before for rewrite in rewrites),
+            )
+
+    def restore(self, subject: Subject, step: Step) -> Step:
+        return _restored(subject, step, _stripped)
+
+
+def _stripped(read: Read, size: int) -> Splice | None:
+    try:
+        return symbols.strip(read, size)
+    except ElfError:
+        return None
+
+
+def _restored(subject: Subject, step: Step, make: Callable[[Read, int], Splice | None]) -> Step:
+    """The step with its files' new contents worked out again."""
+    found: dict[bytes, Rewrite] = {}
+    for path, read in subject.readers(rewrite.path for rewrite in step.rewrites):
+        size = subject.index.visible[path].size
+        try:
+            splice = make(read, size)
+        except ElfError:
+            splice = None
+        if splice is None:
+            raise PlanError(f"there is nothing to take from {path!r} any more")
+        found[path] = Rewrite(path, splice, size, make)
+    return replace(step, rewrites=tuple(found[rewrite.path] for rewrite in step.rewrites))
