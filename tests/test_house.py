@@ -1,0 +1,168 @@
+"""The house plan holds: who may import whom, and what importing the command line costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import slimmer
+
+PACKAGE = Path(slimmer.__file__).parent
+
+SPINE = (
+    *("errors", "image", "tarstream", "index", "attribution", "dependencies"),
+    *("policy", "plan", "rewrite", "verify", "report"),
+)
+"""Import order is data order: each stands on those before it."""
+RIBS = ("stores", "owners", "actions", "dockerfile", "formats", "tui")
+"""They stand on the spine, and know nothing of each other."""
+RIM = ("cli", "__init__", "__main__")
+"""They know everything."""
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def part(name: str) -> str:
+    """The module or package of slimmer that a module belongs to."""
+    return name.partition(".")[0] or "__init__"
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of slimmer that a module imports when it runs, wherever the import stands."""
+    found: set[str] = set()
+    todo: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while todo:
+        node = todo.pop()
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                todo += node.orelse
+                continue
+            case ast.Import():
+                found.update(alias.name for alias in node.names)
+            case ast.ImportFrom(module=str(source), level=0):
+                found.add(source)
+                found.update(f"{source}.{alias.name}" for alias in node.names)
+            case ast.ImportFrom():
+                raise AssertionError(f"{path}:{node.lineno}: import from slimmer by its full name")
+            case _:
+                pass
+        todo += ast.iter_child_nodes(node)
+    names = {name.removeprefix("slimmer.") for name in found if name.startswith("slimmer.")}
+    return {name for name in names if name in MODULES}
+
+
+IMPORTS = {name: imports(path) for name, path in MODULES.items()}
+
+
+def reached(name: str) -> set[str]:
+    """Everything that a module stands on."""
+    seen: set[str] = set()
+    todo = [name]
+    while todo:
+        for other in IMPORTS[todo.pop()] - seen:
+            seen.add(other)
+            todo.append(other)
+    return seen
+
+
+def test_no_module_stands_on_itself():
+    parts: dict[str, set[str]] = {}
+    for name, others in IMPORTS.items():
+        parts.setdefault(part(name), set()).update({part(other) for other in others})
+    outside = {name: others - {name} for name, others in parts.items() if name not in RIM}
+
+    assert set(outside) <= set(TopologicalSorter(outside).static_order())
+
+
+@pytest.mark.parametrize("name", [name for name in SPINE if name in MODULES])
+def test_the_spine_stands_on_what_is_above_it(name: str):
+    below = SPINE[SPINE.index(name) + 1 :]
+
+    assert not {part(other) for other in reached(name)} & {*below, *RIBS, *RIM}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if part(name) not in (*RIBS, *RIM)])
+def test_what_is_no_rib_knows_no_rib(name: str):
+    assert not {part(other) for other in IMPORTS[name]} & {*RIBS, *RIM}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if part(name) in RIBS])
+def test_a_rib_knows_no_other_rib(name: str):
+    assert not {part(other) for other in IMPORTS[name]} & {*RIBS, *RIM} - {part(name)}
+
+
+CHEAP = """
+import sys
+import slimmer.cli
+slimmer.cli.parser()
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+print(*sorted(name for name in sys.modules if name.startswith("slimmer.")))
+"""
+
+
+def test_the_command_line_waits_for_nothing_that_it_does_not_need():
+    out = subprocess.run(
+        [sys.executable, "-c", CHEAP],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+    ).stdout
+    packages, own = (set(line.split()) for line in out.splitlines())
+
+    assert not packages & {
+        *("textual", "docker", "requests", "urllib3", "rich", "packaging", "humanize"),
+        *("platformdirs", "isal", "backports", "plotly", "json", "email", "http", "asyncio"),
+    }
+    assert own <= {"slimmer.errors", "slimmer.names", "slimmer.units", "slimmer.formats"} | {
+        name for name in own if name.startswith(("slimmer.cli", "slimmer.formats.tables"))
+    }
+
+
+LAZY = """
+import sys, slimmer
+print(any(name.startswith("slimmer.") for name in sys.modules))
+print(*(getattr(slimmer, name) is not None for name in slimmer.__all__))
+"""
+
+
+def test_the_package_imports_a_name_when_it_is_asked_for():
+    out = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            LAZY,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+    ).stdout
+
+    assert {"False", "True"} == set(out.split())
+    assert out.startswith("False\n")
+
+
+READS_THE_WORLD = {"environ", "getenv", "argv", "now", "utcnow", "today"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if part(name) != "cli"])
+def test_only_the_command_line_reads_argv_environment_and_clock(name: str):
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in READS_THE_WORLD
+    }
+
+    assert not read
