@@ -10,6 +10,7 @@ import re
 import tomllib
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimmer.categories import Category
@@ -255,8 +256,19 @@ class Policy:
             keep_owners=(*self.keep_owners, *owners),
         )
 
-    def keeps_owner(self, owner: Owner) -> bool:
-        return bool(self.keep_owners) and Selector(owners=self.keep_owners).owner(owner)
+    def told(self, action: str, otherwise: Rule | None = None, **options: Any) -> Policy:
+        """The policy with options for the rules of one action; `otherwise` is added where it has
+        none. An option that is None stays as it is."""
+        given = {key: value for key, value in options.items() if value is not None}
+        rules = [
+            replace(rule, options=tuple(sorted((dict(rule.options) | given).items())))
+            if rule.action == action
+            else rule
+            for rule in self.rules
+        ]
+        if otherwise is not None and not any(rule.action == action for rule in rules):
+            rules.append(replace(otherwise, options=tuple(sorted(given.items()))))
+        return replace(self, rules=tuple(rules))
 
 
 def _rule(name: str, table: Mapping[str, Any], where: str, base: Rule | None) -> Rule | None:
@@ -351,3 +363,46 @@ def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise PolicyError(f"{where}.{key}: expected a list of texts, got {value!r:.60}")
     return tuple(value)
+
+
+def shipped() -> Path:
+    """The folder of the policies that come with slimmer: in the wheel, or beside the checkout."""
+    inside = Path(__file__).with_name("policies")
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "policies"
+
+
+def find(name: str, source: str) -> Policy:
+    """A policy by the name of a shipped one, or by the path of a TOML file.
+
+    A path is looked for beside `source`, the file that names it. Raises PolicyError.
+    """
+    names = sorted(path.stem for path in shipped().glob("*.toml") if path.stem != "platforms")
+    if name in names:
+        path = shipped() / f"{name}.toml"
+    else:
+        path = Path(source).parent / name
+        if not path.is_file():
+            raise PolicyError(
+                f"there is no policy {name!r}",
+                hint=f"one of {', '.join(names)}, or the path of a TOML file",
+            )
+    text = path.read_text(encoding="utf-8")
+    return Policy.parse(text, str(path if name not in names else path.name), _finder(path, ()))
+
+
+def _finder(path: Path, around: tuple[Path, ...]) -> Callable[[str, str], Policy]:
+    """`find` for what a policy extends; a policy that extends itself is an error."""
+    if path in around:
+        raise PolicyError(f"{path.name} extends itself")
+
+    def extended(name: str, source: str) -> Policy:
+        inner = shipped() / f"{name}.toml"
+        if not inner.is_file():
+            inner = path.parent / name
+        if not inner.is_file():
+            raise PolicyError(f"{source}: extends: there is no policy {name!r}")
+        return Policy.parse(
+            inner.read_text(encoding="utf-8"), inner.name, _finder(inner, (*around, path))
+        )
+
+    return extended

@@ -1,1 +1,39 @@
-"""One file for each way to shrink an image."""
+"""Ways to shrink an image: each file proposes steps with exact sizes, and can carry them out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slimmer.plan import Action, Bookkeeper
+
+_ACTIONS = {
+    "remove": ("remove", "Remove"),
+    "remove-distribution": ("distribution", "RemoveDistribution"),
+    "remove-debian-package": ("debian", "RemoveDebianPackage"),
+    "drop-hidden": ("hidden", "DropHidden"),
+    "link-duplicates": ("duplicates", "LinkDuplicates"),
+    "drop-bytecode": ("bytecode", "DropBytecode"),
+    "device-code": ("libraries", "CutDeviceCode"),
+    "symbols": ("libraries", "StripSymbols"),
+    "swap": ("swap", "SwapWheel"),
+}
+"""Name in a policy → module of this package and class in it."""
+
+
+def default() -> Mapping[str, Action]:
+    """Every action, by the name that policies call it."""
+    return {
+        name: getattr(import_module(f"{__name__}.{module}"), cls)()
+        for name, (module, cls) in _ACTIONS.items()
+    }
+
+
+def bookkeepers() -> tuple[Bookkeeper, ...]:
+    """What keeps records in line with what leaves."""
+    from slimmer.actions import records
+
+    return records.default

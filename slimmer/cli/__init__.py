@@ -22,7 +22,7 @@ from slimmer.errors import SlimmerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("inspect", "why")
+COMMANDS = ("inspect", "why", "plan", "policy")
 """In the order in which `slimmer --help` lists them."""
 
 CANNOT_GO_ON = 2

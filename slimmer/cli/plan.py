@@ -140,9 +140,13 @@ def make(options: Namespace, looked: Looked, rim: Rim) -> Plan:
             budget,
             Safety.parse(options.accept, "--accept") if options.accept else None,
         )
-    unmatched = [name for name in options.keep if not _matches(looked, name)]
-    for name in unmatched:
-        rim.note(f"--keep {name} fits nothing in this image")
+    rim.notes(
+        [
+            f"--keep {name} fits nothing in this image"
+            for name in options.keep
+            if not _matches(looked, name)
+        ]
+    )
     return plan
 
 
@@ -169,14 +173,12 @@ def chosen(options: Namespace) -> Policy:
 
 
 def _matches(looked: Looked, name: str) -> bool:
-    from slimmer.policy import ANY, Policy, Safety
+    from slimmer.policy import Policy, Selector
 
-    policy = Policy("", (), ANY.paths, safety=Safety.SAFE).keeping([name])
-    if policy.keep:
-        return any(path in policy.keep for path in looked.ledger.index.visible)
-    from slimmer.policy import Selector
-
-    selector = Selector(owners=policy.keep_owners)
+    kept = Policy("", (), Selector().paths).keeping([name])
+    if kept.keep:
+        return any(path in kept.keep for path in looked.ledger.index.visible)
+    selector = Selector(owners=kept.keep_owners)
     return any(selector.owner(owner) for owner in looked.ledger.paths())
 
 
@@ -186,12 +188,9 @@ def _text(plan: Plan, form: str, options: Namespace, rim: Rim) -> str:
     if form == "json":
         return ladder.report(plan)
     if form == "markdown":
-        from slimmer.formats import markdown
-
-        return markdown.render_plan(plan, options.top)
-    from slimmer.formats import text
+        return ladder.markdown(plan, options.top)
     from slimmer.formats.pen import Paper
 
     to_file = options.output not in (None, "-") and PurePath(options.output).suffix != ".json"
     paper = Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)
-    return text.render_plan(plan, paper, options.top)
+    return ladder.text(plan, paper, options.top)

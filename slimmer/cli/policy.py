@@ -43,7 +43,7 @@ def add(commands: Commands) -> None:
 def run(options: Namespace, rim: Rim) -> int:
     from slimmer.cli import output
     from slimmer.errors import SlimmerError
-    from slimmer.formats import text
+    from slimmer.formats import ladder
     from slimmer.formats.pen import Paper
     from slimmer.policy import find, shipped
 
@@ -51,7 +51,7 @@ def run(options: Namespace, rim: Rim) -> int:
     if options.what == "list":
         names = sorted(path.stem for path in shipped().glob("*.toml") if path.stem != "platforms")
         policies = [find(name, "") for name in names]
-        output.write(text.render_policies(policies, paper), None, rim)
+        output.write(ladder.policies_text(policies, paper), None, rim)
         return 0
     if options.name is None:
         raise SlimmerError(
@@ -61,5 +61,5 @@ def run(options: Namespace, rim: Rim) -> int:
     if options.what == "check":
         output.write(f"{options.name}: {len(policy.rules)} rules, sound\n", None, rim)
     else:
-        output.write(text.render_policy(policy, paper), None, rim)
+        output.write(ladder.policy_text(policy, paper), None, rim)
     return 0

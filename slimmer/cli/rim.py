@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from slimmer.names import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 PIPE_WIDTH = 100
 """Cells in a line where no terminal tells: what most places that show a log have room for."""
@@ -69,6 +69,10 @@ class Rim:
         if len(problems) > limit:
             lines.append(f"slimmer: {len(problems) - limit} more problems stand in the report")
         self._say(lines)
+
+    def notes(self, notes: Iterable[str]) -> None:
+        """Say on stderr what may be of interest."""
+        self._say([f"slimmer: note: {one_line(note)}" for note in notes])
 
     def _say(self, lines: list[str]) -> None:
         encoding = self.stderr.encoding or "ascii"

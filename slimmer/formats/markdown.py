@@ -62,7 +62,7 @@ def _lines(report: Report, by: By | None, top: int) -> Iterable[str]:
     for name, size, words in tables.summary(report):
         yield f"| **{name}** | {size} | {words} |"
     for table in tables.tables(report, by, top):
-        yield from _table(table)
+        yield from table(table)
     if report.problems:
         yield ""
         yield f"#### Problems ({len(report.problems):,})"
@@ -73,7 +73,7 @@ def _lines(report: Report, by: By | None, top: int) -> Iterable[str]:
             yield f"- … {len(report.problems) - PROBLEMS:,} more"
 
 
-def _table(table: Table) -> Iterable[str]:
+def table(table: Table) -> Iterable[str]:
     """A heading, the rows, and what there is to say about them."""
     # A bar without a title only repeats, to scale, what the row says in numbers.
     told = [column.kind != "bar" or bool(column.title) for column in table.columns]
