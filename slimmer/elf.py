@@ -33,8 +33,9 @@ SEGMENT = struct.Struct("<IIQQQQQQ")
 SECTION = struct.Struct("<IIQQQQIIQQ")
 DYNAMIC = struct.Struct("<QQ")
 
-SECTIONS_LIMIT = 1 << 20
-"""Most section headers that are read: sixteen times what the 16-bit count can say."""
+SECTIONS_LIMIT = 1 << 17
+"""Most section headers that are read: twice what the 16-bit count can say. Only object files
+have more than a few dozen."""
 NAMES_LIMIT = 64 << 20
 """Most bytes of a section name table; -ffunction-sections with C++ names makes large ones."""
 NAME_LIMIT = 4096
@@ -196,6 +197,14 @@ class Elf:
     def kind(self) -> int:
         """`e_type`: ET_DYN for a shared library or a position-independent program …"""
         return self.header[1]
+
+    @property
+    def is_program(self) -> bool:
+        """Whether a kernel may be asked to run it: it has a fixed address, names an interpreter,
+        or says that it is a position-independent program."""
+        flags = self.dynamic.value(DT_FLAGS_1) or 0
+        interpreted = any(segment.kind == PT_INTERP for segment in self.segments)
+        return self.kind == ET_EXEC or interpreted or bool(flags & DF_1_PIE)
 
     @property
     def machine(self) -> int:
@@ -367,6 +376,7 @@ def _offset(segments: tuple[Segment, ...], address: int) -> int | None:
 
 DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ = 0, 1, 5, 10
 DT_SONAME, DT_RPATH, DT_RUNPATH = 14, 15, 29
+DT_FLAGS_1, DF_1_PIE = 0x6FFFFFFB, 0x08000000
 
 
 def _dynamic(reader: _Reader, segments: tuple[Segment, ...]) -> Dynamic:

@@ -22,7 +22,6 @@ from slimmer.elf import (
     ET_DYN,
     ET_EXEC,
     HEADER,
-    PT_INTERP,
     PT_LOAD,
     SEGMENT,
     Elf,
@@ -93,7 +92,7 @@ def relayout(
     else:
         table, address = places.of(moved, _table_end(elf, holes, moved)), _address(elf, moved)
         first = elf.loads[0]
-        if _is_program(elf) and address - table != first.address - first.offset:
+        if elf.is_program and address - table != first.address - first.offset:
             # Kernels before 5.18 tell a program where its headers are by this equation.
             raise LayoutError("a program whose headers cannot be moved")
     segments = new_segments(elf, gaps, places, page, table, address)
@@ -134,10 +133,6 @@ def _check(elf: Elf) -> None:
     for before, after in pairwise(loads):
         if after.address < before.address + before.memory_size:
             raise LayoutError("segments that are not in the order of their addresses")
-
-
-def _is_program(elf: Elf) -> bool:
-    return elf.kind == ET_EXEC or any(segment.kind == PT_INTERP for segment in elf.segments)
 
 
 def _span(table: tuple[int, int]) -> Range:

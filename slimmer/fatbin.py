@@ -34,6 +34,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from slimmer.elf import DEVICE_CODE, SHT_PROGBITS, Elf, ElfError, Section
 from slimmer.errors import SlimmerError
 
 if TYPE_CHECKING:
@@ -198,6 +199,45 @@ def _entries(read: Read, offset: int, length: int, limit: int) -> tuple[Entry, .
 
 
 _KINDS: dict[int, Kind] = {1: "ptx", 2: "cubin"}
+
+
+def scan(elf: Elf, read: Read) -> Iterator[Region | Opaque]:
+    """The GPU code of a library, section by section; nothing for a file without any.
+
+    Raises ElfError where sections overlap, for then a small file could hold any number of them.
+    """
+    limit = ENTRIES_LIMIT
+    for section in disjoint(elf, holders(elf)):
+        for found in regions(read, section.offset, section.size, limit):
+            limit -= 1 + (len(found.entries) if isinstance(found, Region) else 0)
+            yield found
+
+
+def holders(elf: Elf) -> list[Section]:
+    """The sections that hold GPU code which a loader maps."""
+    # Object files and archives are linked again; the code in there is not loaded.
+    return [
+        section
+        for section in elf.sections
+        if section.name in DEVICE_CODE and section.kind == SHT_PROGBITS and section.allocated
+    ]
+
+
+def disjoint(elf: Elf, sections: list[Section]) -> list[Section]:
+    """The same sections. Raises ElfError where they must overlap, being more than the file."""
+    if sum(section.file_size for section in sections) > elf.size:
+        raise ElfError("sections that overlap")
+    return sections
+
+
+def code_by_architecture(elf: Elf, read: Read) -> dict[str, int]:
+    """Bytes of the GPU code of a file by architecture, the largest first.
+
+    Raises ElfError where the sections that hold it overlap.
+    """
+    found = (each for each in scan(elf, read) if isinstance(each, Region))
+    return by_architecture(entry for region in found for entry in region.entries)
+
 
 JETSON = frozenset({53, 62, 72, 87, 88, 101, 110})
 """Compute capabilities of Jetson and DRIVE modules."""

@@ -14,10 +14,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from slimmer.elf import DEVICE_CODE, SHT_DYNSYM, SHT_PROGBITS, SHT_RELA, Elf, ElfError, Section
+from slimmer.elf import SHT_DYNSYM, SHT_RELA, Elf
 from slimmer.elflayout import relayout
 from slimmer.fatbin import (
-    ENTRIES_LIMIT,
     MAGIC,
     REGION,
     Entry,
@@ -25,15 +24,17 @@ from slimmer.fatbin import (
     Opaque,
     Region,
     by_architecture,
+    disjoint,
+    holders,
     picked,
-    regions,
+    scan,
     selected,
 )
 from slimmer.splice import Copy, Piece, Read, Splice, Zeros, compose
 from slimmer.splice import Literal as Bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 Mode = Literal["shrink", "zero"]
 
@@ -50,40 +51,8 @@ class Pruned:
     left_alone: tuple[str, ...]
     """What was not understood and stays as it is, one line for each place."""
     not_served: tuple[str, ...]
-    """The GPUs, as they were named, for which no region has any code."""
-
-
-def scan(elf: Elf, read: Read) -> Iterator[Region | Opaque]:
-    """The GPU code of a library, section by section; nothing for a file without any.
-
-    Raises ElfError where sections overlap, for then a small file could hold any number of them.
-    """
-    limit = ENTRIES_LIMIT
-    for section in _disjoint(elf, _holders(elf)):
-        for found in regions(read, section.offset, section.size, limit):
-            limit -= 1 + (len(found.entries) if isinstance(found, Region) else 0)
-            yield found
-
-
-def _holders(elf: Elf) -> list[Section]:
-    # Object files and archives are linked again; the code in there is not loaded.
-    return [
-        section
-        for section in elf.sections
-        if section.name in DEVICE_CODE and section.kind == SHT_PROGBITS and section.allocated
-    ]
-
-
-def _disjoint(elf: Elf, sections: list[Section]) -> list[Section]:
-    if sum(section.file_size for section in sections) > elf.size:
-        raise ElfError("sections that overlap")
-    return sections
-
-
-def code_by_arch(elf: Elf, read: Read) -> dict[str, int]:
-    """Bytes of GPU code by architecture, the largest first."""
-    found = (each for each in scan(elf, read) if isinstance(each, Region))
-    return by_architecture(entry for region in found for entry in region.entries)
+    """The GPUs, as they were named, for which the library has no code that is understood, neither
+    before nor after."""
 
 
 def prune(read: Read, size: int, gpus: Iterable[Gpu], mode: Mode = "shrink") -> Pruned:
@@ -170,7 +139,7 @@ def _targets(elf: Elf, read: Read, cut: list[_Cut]) -> list[int]:
     Nothing but the beginning of a region should be pointed at. Where something else is, the
     library finds its code in a way of its own, and the region stays.
     """
-    holders = sorted(_holders(elf), key=lambda section: section.address)
+    holders = sorted(holders(elf), key=lambda section: section.address)
     if not holders:
         return []
     addresses = [section.address for section in holders]
@@ -181,7 +150,7 @@ def _targets(elf: Elf, read: Read, cut: list[_Cut]) -> list[int]:
         if section.allocated and section.kind in _POINTERS and not section.size % 24
     ]
     found: set[int] = set()
-    for section in _disjoint(elf, pointers):
+    for section in disjoint(elf, pointers):
         column = _POINTERS[section.kind]
         for start in range(section.offset, section.end, _BLOCK):
             words = memoryview(read(start, min(_BLOCK, section.end - start))).cast("Q")

@@ -67,14 +67,13 @@ def droppable(elf: Elf) -> frozenset[int]:
     dropped = {
         section.index for section in sections if is_symbols(section) or is_debug(section)
     } - {elf.names_index}
-    # To a fixed point: what stays keeps the sections that it refers to.
-    while needed := dropped & {
-        index
-        for section in sections
-        if section.index not in dropped
-        for index in _referred(section)
-    }:
-        dropped -= needed
+    # What stays keeps the sections that it refers to, and those the ones that they refer to.
+    staying = [section for section in sections if section.index not in dropped]
+    while staying:
+        for index in _referred(staying.pop()):
+            if index in dropped:
+                dropped.remove(index)
+                staying.append(sections[index])
     return frozenset(index for index in dropped if sections[index].file_size)
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.actions.device_code import Pruned, prune, scan
+from slimmer.actions.device_code import Pruned, prune
 from slimmer.actions.symbols import strip
 from slimmer.elf import Elf
-from slimmer.fatbin import Opaque, Region, parse_gpus, selected
+from slimmer.fatbin import Opaque, Region, parse_gpus, scan, selected
 from slimmer.splice import compose, stream, view
 
 pytestmark = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -9,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -19,12 +21,12 @@ from hypothesis import strategies as st
 from synthetic_elf import PAGE, Load, Part, at, elf, fatbin, memory
 
 from slimmer import elflayout
-from slimmer.actions.device_code import prune, scan
+from slimmer.actions.device_code import prune
 from slimmer.actions.symbols import strip
 from slimmer.elf import SHF_ALLOC, SHT_NULL, Elf, ElfError
 from slimmer.elfheaders import LayoutError
 from slimmer.elflayout import relayout
-from slimmer.fatbin import Region, parse_gpus, selected
+from slimmer.fatbin import Region, parse_gpus, scan, selected
 from slimmer.splice import Splice, compose, stream, view
 
 if TYPE_CHECKING:
@@ -570,3 +572,33 @@ def test_a_stripped_file_and_an_object_file_stay_as_they_are():
 
     assert strip(reader(once), len(once)) is None
     assert strip(reader(raw[:16] + b"\1" + raw[17:]), len(raw)) is None
+
+
+# --- cost -----------------------------------------------------------------------------------
+
+
+def seconds(act, raw: bytes) -> float:
+    started = time.perf_counter()
+    with contextlib.suppress(ElfError):
+        act(reader(raw), len(raw))
+    return time.perf_counter() - started
+
+
+def test_hostile_files_cost_seconds_at_most():
+    gpus = parse_gpus("sm_90")
+    empty = elf((Load((Part(".nv_fatbin", fatbin() * 400_000),)),))
+    tiny = elf((Load((Part(".nv_fatbin", fatbin(*[(2, 80, 0, b"")] * 40_000)),)),))
+    chain = [
+        Part(f".debug_{index}", b"d" * 64, flags=0, link=f".debug_{index + 1}", alignment=1)
+        for index in range(3000)
+    ]
+    last = Part(".debug_3000", b"d", flags=0, alignment=1)
+    chained = elf(
+        (Load((Part(".text", b"t" * 9, flags=6),)),),
+        (Part(".comment", b"c", flags=0, link=".debug_0"), *chain, last),
+    )
+    many = elf((Load((*(Part(".nv_fatbin", fatbin()) for _ in range(20_000)),)),))
+
+    for raw in (empty, tiny, chained, many):
+        assert seconds(lambda read, size: prune(read, size, gpus), raw) < 10
+        assert seconds(strip, raw) < 10
