@@ -92,9 +92,11 @@ def prune(read: Read, size: int, gpus: Iterable[Gpu], mode: Mode = "shrink") -> 
             continue
         kept += each.region.entries
     splice = Splice.of([*pieces, Copy(reached, size - reached)])
+    present = [entry for region in whole for entry in region.entries]
     if mode == "shrink" and freed:
         splice = compose(splice, relayout(elf, read, freed=freed))
-    present = [entry for region in whole for entry in region.entries]
+        if splice.size >= size:
+            splice, kept = Splice.identity(size), present
     return Pruned(
         splice,
         by_architecture(present),
@@ -139,11 +141,11 @@ def _targets(elf: Elf, read: Read, cut: list[_Cut]) -> list[int]:
     Nothing but the beginning of a region should be pointed at. Where something else is, the
     library finds its code in a way of its own, and the region stays.
     """
-    holders = sorted(holders(elf), key=lambda section: section.address)
-    if not holders:
+    places = sorted(holders(elf), key=lambda section: section.address)
+    if not places:
         return []
-    addresses = [section.address for section in holders]
-    low, high = addresses[0], max(section.address + section.size for section in holders)
+    addresses = [section.address for section in places]
+    low, high = addresses[0], max(section.address + section.size for section in places)
     pointers = [
         section
         for section in elf.sections
@@ -156,7 +158,7 @@ def _targets(elf: Elf, read: Read, cut: list[_Cut]) -> list[int]:
             words = memoryview(read(start, min(_BLOCK, section.end - start))).cast("Q")
             for value in words[column::3].tolist():
                 if low <= value < high:
-                    holder = holders[bisect_right(addresses, value) - 1]
+                    holder = places[bisect_right(addresses, value) - 1]
                     found.add(value - holder.address + holder.offset)
     return sorted(found.difference(each.region.offset for each in cut))
 
