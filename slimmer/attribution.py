@@ -185,6 +185,7 @@ def _put(
     bytecode = Category.BYTECODE
     caches = Category.CACHES
     models = Category.MODELS
+    orphans: list[bytes] = []
 
     def folder(path: bytes) -> tuple[Claim, Category | None]:
         chain: list[bytes] = []
@@ -215,16 +216,22 @@ def _put(
                 claim = tree
             if claim.owner is UNOWNED:
                 claim = layers.get(layer_of[path], claim)
+                if claim.owner is UNOWNED and path.endswith(b".pyc"):
+                    orphans.append(path)
         claim_of[path] = claim
         if kind is not FILE and kind is not HARDLINK:
             category_of[path] = place or Category.DATA
             continue
-        category = file_category(path[slash + 1 :], place, header.mode, evidence.get(path))
+        head = evidence.get(path)
+        category = file_category(path[slash + 1 :], place, header.mode, head, header.size)
         if claim.owner.kind == "cache" and category is not models:
             category = caches
         elif category is bytecode and place is Category.TESTS:
             category = Category.TESTS
         category_of[path] = category
+    for path in orphans:
+        # Compiled by a later step than the one that copied the source.
+        claim_of[path] = claim_of.get(_source(path), nobody)
     return claim_of, category_of
 
 

@@ -37,6 +37,9 @@ MAGIC_BYTES = 64
 TEST_FOLDERS = frozenset((b"tests", b"test", b"idle_test"))
 """Names of folders that hold tests. `testing` is not one: programs import numpy.testing."""
 
+PATH_FILE = 1 << 16
+"""Bytes below which a `.pth` lists paths for Python's `site`; PyTorch's weights have more."""
+
 _FOLDERS: dict[bytes, Category] = {
     **dict.fromkeys(TEST_FOLDERS, Category.TESTS),
     b"include": Category.HEADERS,
@@ -87,6 +90,8 @@ _SUFFIXES: dict[bytes, Category] = {
         Category.DEBUG: b"debug pdb",
         Category.MODELS: b"safetensors gguf ggml onnx pt pth ckpt tflite keras h5 hdf5 mlmodel"
         b" joblib caffemodel pbtxt engine",
+        Category.DEVICE_CODE: b"cubin ptx fatbin hsaco bc",
+        Category.PROGRAMS: b"exe",
         Category.METADATA: b"egg-link",
         # HDF5 and zip inside, as weights are, but measurements by their name.
         Category.DATA: b"nc mat h5ad loom nxs npz npy",
@@ -94,6 +99,7 @@ _SUFFIXES: dict[bytes, Category] = {
     for suffix in suffixes.split()
 }
 _SHARED_LIBRARY = re.compile(rb"\.so(\.[0-9][^/]*)?\Z").search
+_TENSORFLOW_SHARD = re.compile(rb".*\.data-\d{5}-of-\d{5}\Z", re.DOTALL).match
 _METADATA_FOLDER = re.compile(rb"[^/]*\.(?:dist-info|egg-info)\Z").match
 
 
@@ -115,16 +121,21 @@ def folder_category(folder: bytes, parent: Category | None) -> Category | None:
     return found
 
 
-def file_category(name: bytes, place: Category | None, mode: int, head: bytes | None) -> Category:
+def file_category(
+    name: bytes, place: Category | None, mode: int, head: bytes | None, size: int = PATH_FILE
+) -> Category:
     """What kind of bytes the file `name` holds.
 
     `place` is what `folder_category` says of its folder, `head` the file's first bytes where they
-    were read.
+    were read, `size` its bytes.
     """
     if place in _FINAL or place is Category.METADATA:
         return place or Category.DATA
     dot = name.rfind(b".")
-    suffix = _SUFFIXES.get(name[dot + 1 :].lower()) if dot > 0 else None
+    ending = name[dot + 1 :].lower() if dot > 0 else b""
+    suffix = _SUFFIXES.get(ending)
+    if ending == b"pth" and size < PATH_FILE:
+        return Category.SOURCE
     if head and (suffix is None or suffix is Category.MODELS):
         if model_format(head) is not None:
             return Category.MODELS
@@ -132,12 +143,16 @@ def file_category(name: bytes, place: Category | None, mode: int, head: bytes | 
             return Category.NATIVE if b".so" in name else Category.PROGRAMS
     if suffix is Category.BYTECODE or suffix is Category.NATIVE:
         return suffix
+    if ending == b"py":
+        return Category.SOURCE  # botocore.docs and django.conf.locale hold modules, not documents
     if place in (Category.DOCS, Category.LOCALE):
         return place
     if suffix is not None:
         return suffix
     if b".so" in name and _SHARED_LIBRARY(name):
         return Category.NATIVE
+    if name == b"saved_model.pb" or (b".data-" in name and _TENSORFLOW_SHARD(name)):
+        return Category.MODELS
     if place is not None:
         return place
     return Category.PROGRAMS if mode & 0o111 else Category.DATA
@@ -148,10 +163,16 @@ def model_format(head: bytes) -> str | None:
 
     Formats: safetensors (u64 header length, then JSON), GGUF, HDF5 (superblock signature), ONNX
     (protobuf with `ir_version`, then a producer name), TensorFlow Lite (`TFL3` at offset 4), zip
-    and pickle checkpoints of PyTorch.
+    and pickle checkpoints of PyTorch, GGML before GGUF, fastText (its magic number), TensorRT.
     """
     if head[:4] == b"GGUF":
         return "GGUF"
+    if head[:4] in (b"lmgg", b"fmgg", b"tjgg"):
+        return "GGML"
+    if head[:4] == b"ftrt":
+        return "TensorRT"
+    if head[:4] == b"\xba\x16\x4f\x2f":
+        return "fastText"
     if head[:8] == b"\x89HDF\r\n\x1a\n":
         return "HDF5"
     if head[4:8] == b"TFL3":
