@@ -207,27 +207,31 @@ def scan(elf: Elf, read: Read) -> Iterator[Region | Opaque]:
     Raises ElfError where sections overlap, for then a small file could hold any number of them.
     """
     limit = ENTRIES_LIMIT
-    for section in disjoint(elf, holders(elf)):
+    for section in holders(elf):
         for found in regions(read, section.offset, section.size, limit):
             limit -= 1 + (len(found.entries) if isinstance(found, Region) else 0)
             yield found
 
 
 def holders(elf: Elf) -> list[Section]:
-    """The sections that hold GPU code which a loader maps."""
-    # Object files and archives are linked again; the code in there is not loaded.
-    return [
-        section
-        for section in elf.sections
-        if section.name in DEVICE_CODE and section.kind == SHT_PROGBITS and section.allocated
-    ]
+    """The sections that hold GPU code which a loader maps, in file order.
 
-
-def disjoint(elf: Elf, sections: list[Section]) -> list[Section]:
-    """The same sections. Raises ElfError where they must overlap, being more than the file."""
-    if sum(section.file_size for section in sections) > elf.size:
-        raise ElfError("sections that overlap")
-    return sections
+    Raises ElfError where something else that is loaded claims bytes of them.
+    """
+    found: list[Section] = []
+    reached = reached_by_code = 0
+    for section in sorted(elf.sections, key=lambda section: section.offset):
+        # Object files and archives are linked again; the code in there is not loaded.
+        if not section.allocated or not section.file_size:
+            continue
+        is_code = section.name in DEVICE_CODE and section.kind == SHT_PROGBITS
+        if section.offset < (reached if is_code else reached_by_code):
+            raise ElfError("GPU code in sections that overlap")
+        reached = max(reached, section.end)
+        if is_code:
+            reached_by_code = section.end
+            found.append(section)
+    return found
 
 
 def code_by_architecture(elf: Elf, read: Read) -> dict[str, int]:

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from slimmer.elf import SHT_DYNSYM, SHT_RELA, Elf
+from slimmer.elf import SHT_DYNSYM, SHT_RELA, Elf, ElfError
 from slimmer.elflayout import relayout
 from slimmer.fatbin import (
     MAGIC,
@@ -24,7 +24,6 @@ from slimmer.fatbin import (
     Opaque,
     Region,
     by_architecture,
-    disjoint,
     holders,
     picked,
     scan,
@@ -80,7 +79,7 @@ def prune(read: Read, size: int, gpus: Iterable[Gpu], mode: Mode = "shrink") -> 
     reached = 0
     for each in cut:
         start, end = each.free
-        if start < reached:
+        if each.region.offset < reached:
             left_alone.append(f"region at {each.region.offset:#x}: overlaps another")
         elif (index := bisect_right(targets, start)) < len(targets) and targets[index] < end:
             left_alone.append(f"region at {each.region.offset:#x}: pointed into")
@@ -151,8 +150,10 @@ def _targets(elf: Elf, read: Read, cut: list[_Cut]) -> list[int]:
         for section in elf.sections
         if section.allocated and section.kind in _POINTERS and not section.size % 24
     ]
+    if sum(section.size for section in pointers) > elf.size:
+        raise ElfError("sections that overlap")
     found: set[int] = set()
-    for section in disjoint(elf, pointers):
+    for section in pointers:
         column = _POINTERS[section.kind]
         for start in range(section.offset, section.end, _BLOCK):
             words = memoryview(read(start, min(_BLOCK, section.end - start))).cast("Q")
