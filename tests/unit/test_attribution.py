@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tiny import image, layer
 
@@ -11,6 +11,9 @@ from slimmer.attribution import UNOWNED, Attribution, Claim, Owner
 from slimmer.binaries import Binary
 from slimmer.categories import Category
 from slimmer.index import Evidence, Index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 A, B, CACHE = Owner("pip", "a", "1"), Owner("deb", "b"), Owner("cache", "c")
 

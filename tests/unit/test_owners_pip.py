@@ -295,7 +295,7 @@ def test_installed_files_are_relative_to_their_egg_info():
                 "usr/local/bin/old": b"22",
                 f"{info}/PKG-INFO": metadata("old"),
                 f"{info}/installed-files.txt": b"../old.py\n../../../../bin/old\nPKG-INFO\n",
-                f"{info}/requires.txt": b"six\n\n[:python_version < '3']\nfutures\n\n[more]\nlxml\n",
+                f"{info}/requires.txt": b"six\n\n[:python_version < '3']\nfutures\n[more]\nlxml\n",
             }
         )
     )

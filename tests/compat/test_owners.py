@@ -1,0 +1,181 @@
+"""Bytes by owner, against what pip's own library and dpkg's own tool say of the same files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+from tiny import image
+
+from slimmer import owners, stores
+from slimmer.attribution import Attribution
+from slimmer.dependencies import DependencyGraph
+from slimmer.index import Index
+
+pytestmark = pytest.mark.compat
+
+SAMPLES = Path(__file__).parents[2] / "sample_images"
+
+
+def ledger_of(*tars: bytes) -> Attribution:
+    return Attribution.of(Index.scan(image(*tars), owners.evidence()), owners.default)
+
+
+def sizes(ledger: Attribution, kind: str) -> dict[str, int]:
+    counted: Counter[str] = Counter()
+    for path, claim in ledger.claim_of.items():
+        if claim.owner.kind == kind:
+            counted[claim.owner.name] += ledger.size_of.get(path, 0)
+    return dict(counted)
+
+
+def bytecode_of(file: Path) -> list[Path]:
+    return list((file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"))
+
+
+def test_a_real_environment_agrees_with_importlib_metadata():
+    """This very environment, put into an image as it lies on the disk."""
+    site = Path(next(path for path in sys.path if path.endswith("site-packages")))
+    prefix = site.parents[2]
+    if not (prefix / "pyvenv.cfg").exists():
+        pytest.skip("the tests do not run in a virtual environment")
+    tree = [path for path in prefix.rglob("*") if not path.name.endswith(".tmp")]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path in sorted(tree):
+            member = tar.gettarinfo(path, f"opt/venv/{path.relative_to(prefix)}")
+            member.type = tarfile.REGTYPE if member.type == tarfile.LNKTYPE else member.type
+            if member.isreg():
+                member.size = path.stat().st_size
+                tar.addfile(member, io.BytesIO(path.read_bytes()))
+            else:
+                tar.addfile(member)
+    expected: dict[str, dict[Path, int]] = {}
+    for found in distributions(path=[str(site)]):
+        name = found.metadata["Name"].lower().replace("_", "-").replace(".", "-")
+        mine = expected.setdefault(name, {})
+        for file in found.files or ():
+            real = Path(os.path.normpath(str(found.locate_file(file))))
+            for path in [real, *(bytecode_of(real) if real.suffix == ".py" else ())]:
+                if path in set(tree) and path.is_file():
+                    mine[path] = path.stat().st_size
+        # Several wheels may bring one file (`_distutils_hack`): it is the first one's.
+    ledger = ledger_of(buffer.getvalue())
+    disputed = {dispute.path for dispute in ledger.disputes}
+    actual = sizes(ledger, "pip")
+
+    assert set(expected) == set(actual)
+    assert not disputed
+    unlisted = {
+        name: actual[name] - sum(files.values())
+        for name, files in expected.items()
+        if actual[name] != sum(files.values())
+    }
+    for name, more in unlisted.items():
+        # What nobody's RECORD names but what lies in a distribution's own folder (see owners/pip).
+        assert more > 0, name
+        named = {f"opt/venv/{path.relative_to(prefix)}".encode() for path in expected[name]}
+        others = [
+            path
+            for path, claim in ledger.claim_of.items()
+            if claim.owner.name == name and path not in named and ledger.size_of.get(path)
+        ]
+        assert all(path not in claim.files for path in others for claim in ledger.claims)
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-query"), reason="dpkg is not installed here")
+def test_this_system_agrees_with_dpkg_query():
+    """A few packages of the machine the tests run on, with dpkg's own database."""
+    names = [
+        name
+        for name in ("bash", "coreutils", "dpkg", "libc-bin", "tar", "util-linux", "grep", "gzip")
+        if subprocess.run(["dpkg-query", "-L", name], capture_output=True, check=False).returncode
+        == 0
+    ]
+    buffer = io.BytesIO()
+    expected: dict[str, int] = {}
+    added: set[str] = set()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+
+        def add(path: str) -> int:
+            real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+            if not os.path.lexists(real) or (os.path.isdir(real) and not os.path.islink(real)):
+                return 0
+            if real in added:
+                return 0
+            added.add(real)
+            member = tar.gettarinfo(real, real.lstrip("/"))
+            if member.islnk():
+                member.type, member.size = tarfile.REGTYPE, os.path.getsize(real)
+            if not (member.isreg() or member.issym()):
+                return 0
+            if member.isreg():
+                with open(real, "rb") as file:
+                    tar.addfile(member, file)
+                return member.size
+            tar.addfile(member)
+            return 0
+
+        for alias in ("/bin", "/sbin", "/lib", "/lib64"):
+            if os.path.islink(alias):
+                tar.addfile(tar.gettarinfo(alias, alias.lstrip("/")))
+        for name in names:
+            listed = subprocess.run(
+                ["dpkg-query", "-L", name], capture_output=True, text=True, check=True
+            ).stdout.splitlines()
+            paths = [
+                line.removeprefix("diverted by dash to: ").removeprefix(
+                    "package diverts others to: "
+                )
+                for line in listed
+                if line.startswith("/")
+            ]
+            expected[name] = sum(add(path) for path in paths)
+        database = Path("/var/lib/dpkg")
+        own = sum(
+            add(str(path))
+            for path in [
+                database / "status",
+                *(database / "info").glob("*.list"),
+                database / "diversions",
+            ]
+        )
+    expected["dpkg"] = expected.get("dpkg", 0) + own
+    actual = sizes(ledger_of(buffer.getvalue()), "deb")
+
+    assert expected == {name: actual[name] for name in names}
+
+
+def test_the_shipped_sample_agrees_with_the_truth_its_recipe_tells():
+    archive, truth = SAMPLES / "small.tar", SAMPLES / "small" / "expected.json"
+    if not archive.exists() or not truth.exists():
+        pytest.skip("the sample image is not there")
+    expected = json.loads(truth.read_text())
+    index = Index.scan(stores.open(str(archive)), owners.evidence())
+    ledger = Attribution.of(index, owners.default)
+
+    assert {one["name"]: one["size"] for one in expected["distributions"]} == sizes(ledger, "pip")
+    packages = {one["name"]: one["size"] for one in expected["packages"]}
+    actual = sizes(ledger, "deb")
+    assert packages == {name: actual[name] for name in packages}
+    versions = {(one["name"], one["version"]) for one in expected["distributions"]}
+    assert versions == {
+        (owner.name, owner.version) for owner in ledger.paths() if owner.kind == "pip"
+    }
+    unowned = sum(
+        ledger.size_of.get(path, 0)
+        for path in index.visible
+        if ledger.owner(path).kind == "unowned"
+    )
+    assert unowned <= 0.01 * index.unpacked
+    graph = DependencyGraph.of(ledger)
+    assert not [owner for owner in graph.unmet if owner.kind == "pip"]
