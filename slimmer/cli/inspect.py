@@ -72,10 +72,8 @@ def add(commands: Commands) -> None:
 
 def run(options: Namespace, rim: Rim) -> int:
     from slimmer.cli import output
-    from slimmer.report import Report
 
-    looked = pipeline.look(options, rim)
-    report = Report.of(looked.ledger, looked.graph, options.filter)
+    report = pipeline.report(options, rim, options.filter)
     chosen = options.format or SUFFIXES.get(PurePath(options.output or "").suffix, "text")
     watched = chosen == "text" and options.output is None and rim.stdout.isatty()
     if not watched:  # there, the report itself shows them

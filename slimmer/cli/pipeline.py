@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimmer.cli.progress import Progress
 
@@ -14,6 +17,10 @@ if TYPE_CHECKING:
     from slimmer.attribution import Attribution
     from slimmer.cli.rim import Rim
     from slimmer.dependencies import DependencyGraph
+    from slimmer.image import Image
+    from slimmer.index import Evidence
+    from slimmer.report import Report
+    from slimmer.stores.cache import Cache
 
 Commands = Any
 """What `add_subparsers` returns; argparse keeps the type to itself."""
@@ -54,33 +61,105 @@ class Looked:
     graph: DependencyGraph
 
 
-def look(options: Namespace, rim: Rim) -> Looked:
-    """Open the image, scan it, put its bytes on owners, and see who requires whom."""
-    from slimmer import owners, stores
-    from slimmer.attribution import Attribution
-    from slimmer.dependencies import DependencyGraph
-    from slimmer.image import Platform
-    from slimmer.index import Index
-    from slimmer.stores.cache import Cache, Scans
+def look(options: Namespace, rim: Rim, *, inside: bool = True) -> Looked:
+    """Open the image, scan it, put its bytes on owners, and see who requires whom.
 
+    `inside` is whether to look into large libraries.
+    """
+    with Progress(rim) as progress:
+        return _look(_open(options, rim, progress), options, progress, inside=inside)
+
+
+def report(options: Namespace, rim: Rim, pattern: str | None = None) -> Report:
+    """Where an image's bytes went; from the cache, where this very report was made before.
+
+    `pattern` narrows it, see `Report.of`.
+    """
+    from slimmer.errors import SlimmerError
+    from slimmer.formats import json
+    from slimmer.report import Report
+
+    with Progress(rim) as progress:
+        opened = _open(options, rim, progress)
+        key = _report_key(opened, options, pattern)
+        if opened.cache and key:
+            kept = opened.cache.get(key)
+            try:
+                if kept is not None:
+                    return json.parse(kept.decode(), "the cache")
+            except (SlimmerError, ValueError):
+                pass  # another edition's, or damaged: made anew and overwritten
+        looked = _look(opened, options, progress, inside=True)
+        made = Report.of(looked.ledger, looked.graph, pattern)
+        if opened.cache and key:
+            opened.cache.put(key, json.render(made).encode())
+        return made
+
+
+class _Opened(NamedTuple):
+    image: Image
+    evidence: Evidence
+    cache: Cache | None
+
+
+def _open(options: Namespace, rim: Rim, progress: Progress) -> _Opened:
+    from slimmer import owners, stores
+    from slimmer.image import Platform
+    from slimmer.stores.cache import Cache
+
+    progress.stage("opening the image")
     platform = Platform.parse(options.platform) if options.platform else None
     cache = None if options.no_cache else Cache(rim.cache_folder)
-    with Progress(rim) as progress:
-        progress.stage("opening the image")
-        evidence = owners.evidence()
-        image = stores.open(
-            options.image,
-            platform,
-            evidence=evidence,
-            environment=rim.environment,
-            cache=cache,
-        )
-        index = Index.scan(
-            image, evidence, Scans(cache) if cache else None, progress.stage("reading layers")
-        )
-        progress.stage("putting bytes on owners")
-        ledger = Attribution.of(index, owners.default)
-        return Looked(ledger, DependencyGraph.of(ledger))
+    evidence = owners.evidence()
+    image = stores.open(
+        options.image, platform, evidence=evidence, environment=rim.environment, cache=cache
+    )
+    return _Opened(image, evidence, cache)
+
+
+def _look(opened: _Opened, options: Namespace, progress: Progress, *, inside: bool) -> Looked:
+    from slimmer import binaries, owners
+    from slimmer.attribution import Attribution
+    from slimmer.dependencies import DependencyGraph
+    from slimmer.index import Index
+    from slimmer.stores.cache import Scans
+
+    image, evidence, cache = opened
+    index = Index.scan(
+        image, evidence, Scans(cache) if cache else None, progress.stage("reading layers")
+    )
+    found = {}
+    if inside:
+        progress.stage("looking into libraries")
+        found = binaries.look(index, getattr(options, "deep", False))
+    progress.stage("putting bytes on owners")
+    ledger = Attribution.of(index, owners.default, found)
+    return Looked(ledger, DependencyGraph.of(ledger))
+
+
+def _report_key(opened: _Opened, options: Namespace, pattern: str | None) -> str | None:
+    """What a report depends on: the image, how it is reached, what was asked, and this program."""
+    image = opened.image
+    layers = [layer.content.cache_key for layer in image.layers]
+    if None in layers:
+        return None
+    asked = (image.reference, image.route, image.id, image.packed, image.problems, layers)
+    return repr(("report", _edition(), asked, getattr(options, "deep", False), pattern))
+
+
+def _edition() -> tuple[object, ...]:
+    """Changes whenever this program does, so that it never shows what another one found."""
+    folders = [Path(__file__).parents[1]]
+    newest = files = 0
+    while folders:
+        for entry in os.scandir(folders.pop()):
+            if entry.is_dir():
+                if entry.name != "__pycache__":
+                    folders.append(Path(entry.path))
+            else:
+                newest = max(newest, entry.stat().st_mtime_ns)
+                files += 1
+    return newest, files, sys.version_info[:2]
 
 
 def count(text: str) -> int:

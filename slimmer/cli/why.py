@@ -41,7 +41,7 @@ def run(options: Namespace, rim: Rim) -> int:
     from slimmer.formats.pen import Paper
     from slimmer.reasons import reasons
 
-    looked = pipeline.look(options, rim)
+    looked = pipeline.look(options, rim, inside=False)
     found = reasons(looked.ledger, looked.graph, options.name)
     rim.problems(looked.ledger.index.problems)
     paper = Paper(rim.width, rim.colour, rim.unicode)

@@ -61,8 +61,8 @@ def _lines(report: Report, by: By | None, top: int) -> Iterable[str]:
     yield "|---|---:|---|"
     for name, size, words in tables.summary(report):
         yield f"| **{name}** | {size} | {words} |"
-    for table in tables.tables(report, by, top):
-        yield from table(table)
+    for part in tables.tables(report, by, top):
+        yield from table(part)
     if report.problems:
         yield ""
         yield f"#### Problems ({len(report.problems):,})"
@@ -73,23 +73,23 @@ def _lines(report: Report, by: By | None, top: int) -> Iterable[str]:
             yield f"- … {len(report.problems) - PROBLEMS:,} more"
 
 
-def table(table: Table) -> Iterable[str]:
+def table(drawn: Table) -> Iterable[str]:
     """A heading, the rows, and what there is to say about them."""
     # A bar without a title only repeats, to scale, what the row says in numbers.
-    told = [column.kind != "bar" or bool(column.title) for column in table.columns]
+    told = [column.kind != "bar" or bool(column.title) for column in drawn.columns]
 
     def line(cells: Iterable[str]) -> str:
         kept = [cell for cell, show in zip(cells, told, strict=True) if show]
         return f"| {' | '.join(kept)} |"
 
     yield ""
-    yield f"#### {table.title}"
+    yield f"#### {drawn.title}"
     yield ""
-    yield line(column.title for column in table.columns)
-    yield line("---:" if column.kind == "number" else "---" for column in table.columns)
-    for row in table.rows:
+    yield line(column.title for column in drawn.columns)
+    yield line("---:" if column.kind == "number" else "---" for column in drawn.columns)
+    for row in drawn.rows:
         yield line(_cell(cell) for cell in row)
-    for words in (table.rest and f"… {table.rest}", table.note):
+    for words in (drawn.rest and f"… {drawn.rest}", drawn.note):
         if words:
             yield ""
             yield f"*{words}*"

@@ -99,8 +99,8 @@ def summary(report: Report) -> tuple[tuple[str, str, str], ...]:
             )
         )
     if report.filter is not None:
-        files = f"{report.filter.files:,} files fit the filter"
-        lines.append(("chosen", size_text(report.filter.size), files))
+        files = f"{report.filter.files:,} files that fit the filter"
+        lines.append(("matching", size_text(report.filter.size), files))
     return tuple(lines)
 
 

@@ -89,6 +89,25 @@ def test_the_same_image_gives_the_same_bytes_from_the_cache_too(run, image):
     assert first == run("inspect", image, "--format", "json", "--no-cache")
 
 
+def test_a_cached_report_is_of_this_question_and_of_this_image(run, image, tmp_path):
+    whole = run("inspect", image, "--format", "json")
+    narrowed = run("inspect", image, "--format", "json", "--filter", "nothing")
+    tiny.oci([tiny.layer({"a": b"another"})], image)
+    another = run("inspect", image, "--format", "json")
+
+    assert None is json.loads(whole[1])["filter"]
+    assert [] == json.loads(narrowed[1])["owners"]
+    assert 7 == json.loads(another[1])["sizes"]["unpacked"]
+
+
+def test_a_damaged_cache_is_no_cache(run, image, tmp_path):
+    first = run("inspect", image, "--format", "json")
+    for path in (tmp_path / "cache").rglob("*.*"):
+        path.write_bytes(path.read_bytes()[:-9] + b"damaged!!")
+
+    assert first == run("inspect", image, "--format", "json")
+
+
 def test_no_cache_keeps_nothing(run, image, tmp_path):
     run("inspect", image, "--no-cache")
 
@@ -222,7 +241,7 @@ def test_an_interruption_is_quiet(run, image, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("slimmer.cli.pipeline.look", interrupted)
+    monkeypatch.setattr("slimmer.cli.pipeline.report", interrupted)
 
     assert (130, "", "") == run("inspect", image)
 
@@ -231,7 +250,7 @@ def test_running_out_of_memory_is_one_line(run, image, monkeypatch):
     def full(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("slimmer.cli.pipeline.look", full)
+    monkeypatch.setattr("slimmer.cli.pipeline.report", full)
 
     code, out, err = run("inspect", image)
 
@@ -290,14 +309,14 @@ SLOW = """
 import sys, time
 from slimmer.cli import pipeline, main
 from slimmer.cli.progress import Progress
-def look(options, rim):
+def report(options, rim, pattern):
     with Progress(rim) as progress:
         tell = progress.stage("reading layers")
         for number in range({steps}):
             tell(number, 20)
             time.sleep(0.1)
     raise KeyboardInterrupt
-pipeline.look = look
+pipeline.report = report
 sys.exit(main(["inspect", "x"]))
 """
 
