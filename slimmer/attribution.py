@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from slimmer.categories import Category, file_category, folder_category
-from slimmer.tarstream import FILE, HARDLINK
+from slimmer.tarstream import DIRECTORY, FILE, HARDLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -114,7 +114,11 @@ class Attribution:
             for path in claim.files:
                 if path in visible:
                     held = named.setdefault(path, claim)
-                    if held is not claim and held.owner != owner:
+                    if (
+                        held is not claim
+                        and held.owner != owner
+                        and visible[path].kind is not DIRECTORY  # folders are shared by nature
+                    ):
                         disputed.setdefault(path, []).append(claim)
             for tree in claim.trees:
                 trees.setdefault(tree, claim)

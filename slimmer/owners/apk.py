@@ -46,6 +46,7 @@ def _claim(stanza: bytes, evidence: bytes, places: Places) -> Claim | None:
         key, value = line[:2], line[2:]
         if key == b"F:":
             folder = value + b"/" if value else b""
+            files.append(value)
         elif key == b"R:":
             files.append(folder + value)
         elif key in (b"P:", b"V:", b"D:", b"p:"):
@@ -56,7 +57,7 @@ def _claim(stanza: bytes, evidence: bytes, places: Places) -> Claim | None:
     return Claim(
         Owner("apk", name, text(fields.get(b"V:", b""))),
         text(evidence),
-        places.files(files),
+        places.shown(files),
         requires=tuple(
             [one for one in text(fields.get(b"D:", b"")).split() if not one.startswith("!")]
         ),

@@ -43,7 +43,7 @@ class Conda:
                 continue
             folders[folder] = None
             prefix = folder[: -len(_FOLDER)]
-            files = places.files([prefix + file for file in listed])
+            files = places.shown([prefix + file for file in listed])
             told = [prefix + file for file in listed if file.endswith(b".dist-info/METADATA")]
             if any(file not in index.visible for file in told):
                 # pip replaced the distribution and left conda's record as it was.

@@ -33,7 +33,7 @@ _FIELDS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Dpkg:
-    """Claims every file that a Debian package's list names."""
+    """Claims every path that a Debian package's list names, folders too."""
 
     globs: Sequence[tuple[str, int]] = (
         ("var/lib/dpkg/status", 64 << 20),
@@ -50,9 +50,11 @@ class Dpkg:
         native = packages.get(b"dpkg", {}).get(b"Architecture", b"")
         places = Places(index)
         diverted = _diversions(evidence.get(_DIVERSIONS, b""))
-        for path, listed in evidence.items():
-            if not path.startswith(_DATABASE):
-                continue
+        database = [path for path in evidence if path.startswith(_DATABASE)]
+        # Folders that many packages list are the first one's: let that be the base system's own.
+        database.sort(key=lambda path: path != _INFO + b"base-files.list")
+        for path in database:
+            listed = evidence[path]
             if path.startswith(_INFO) and path.endswith(b".list"):
                 # `libc6:amd64.list` where a package may be there for several architectures
                 package = path[len(_INFO) : -len(b".list")]
@@ -66,7 +68,7 @@ class Dpkg:
                         diverted[path][0] if diverted.get(path, (b"", name))[1] != name else path
                         for path in paths
                     ]
-                yield _claim(package, fields, path, places.files(paths))
+                yield _claim(package, fields, path, places.shown(paths))
             elif path.startswith(_DISTROLESS) and not path.endswith(b".md5sums"):
                 fields = dict(_FIELDS(listed))
                 sums = path + b".md5sums"
@@ -75,7 +77,7 @@ class Dpkg:
                     line.partition(b"  ")[2].removeprefix(b"/").removeprefix(b"./")
                     for line in evidence.get(sums, b"").split(b"\n")
                 ]
-                yield _claim(package, fields, path, places.files([*paths, path, sums]))
+                yield _claim(package, fields, path, places.shown([*paths, path, sums]))
         if _STATUS in evidence:
             version = text(packages.get(b"dpkg", {}).get(b"Version", b""))
             yield Claim(

@@ -93,12 +93,12 @@ class Pip:
                 yield _claim(folder, notes, (), (folder, site))
             elif b"installed-files.txt" in notes:
                 rows = notes[b"installed-files.txt"].split()
-                files = places.files([index.resolve(folder + b"/" + row) for row in rows])
+                files = places.shown([index.resolve(folder + b"/" + row) for row in rows])
                 yield _claim(folder, notes, files, (folder,))
             elif site.endswith(b"-packages") or name.endswith(b".dist-info"):
                 listed = notes.get(b"top_level.txt", b"").split()
                 own = [_join(site, top) for top in listed if b".." not in top]
-                files = places.files([path + end for path in own for end in (b".py", b".so")])
+                files = places.shown([path + end for path in own for end in (b".py", b".so")])
                 trees = (folder, *own, *_source_tree(index, notes))
                 yield _claim(folder, notes, files, trees)
         makers = Counter(top for *_, tops in recorded for top in tops)
@@ -176,7 +176,7 @@ def _recorded(
     prefix = _join(site, b"")
     files = [prefix + row for row in rows]
     if linked:
-        files = places.files(files)
+        files = places.shown(files)
     for row in outer:
         path = index.resolve(prefix + row) if not row.startswith(b"/") else places.real(row)
         if path not in index.visible:

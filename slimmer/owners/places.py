@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimmer.tarstream import DIRECTORY, SYMLINK
+from slimmer.tarstream import SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,8 +42,8 @@ class Places:
             real = self._real[folder] = self._index.resolve(folder)
         return real + path[slash:] if real else path[slash + 1 :]
 
-    def files(self, paths: Iterable[bytes]) -> list[bytes]:
-        """Those of the paths that the image shows and that are no folders, by their real names.
+    def shown(self, paths: Iterable[bytes]) -> list[bytes]:
+        """Those of the paths that the image shows, by their real names.
 
         A path that is not visible as it is written is looked for behind the symlinks on its way.
         A symlink at the top (`bin`, where /usr is merged) stands for a folder: every package
@@ -59,7 +59,7 @@ class Places:
                 header = find(path)
                 if header is None:
                     continue
-            if header.kind is not DIRECTORY and (header.kind is not SYMLINK or b"/" in path):
+            if header.kind is not SYMLINK or b"/" in path:
                 add(path)
         return found
 

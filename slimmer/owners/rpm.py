@@ -96,7 +96,7 @@ def _claim(blob: bytes, evidence: bytes, places: Places) -> Claim | None:
     return Claim(
         Owner("rpm", name, version),
         text(evidence),
-        places.files([file.lstrip(b"/") for file in files]),
+        places.shown([file.lstrip(b"/") for file in files]),
         requires=tuple(
             dict.fromkeys(
                 required

@@ -105,7 +105,7 @@ def test_disputes_are_kept_exactly_where_two_owners_name_a_file(index: Index):
     named: dict[bytes, set[object]] = {}
     for claim in ledger.claims:
         for path in claim.files:
-            if path in index.visible:
+            if path in index.visible and index.visible[path].kind is not DIRECTORY:
                 named.setdefault(path, set()).add(claim.owner)
     assert {path for path, told in named.items() if len(told) > 1} == {
         dispute.path for dispute in ledger.disputes

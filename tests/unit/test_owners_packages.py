@@ -60,7 +60,7 @@ def test_a_list_names_files_and_the_status_tells_version_and_requirements():
 
     assert "deb:dpkg 1.21" == owner(held, "usr/bin/dpkg")
     assert "deb:dpkg 1.21" == owner(held, "var/lib/dpkg/status")
-    assert "unowned" == owner(held, "usr/bin")
+    assert "deb:dpkg 1.21" == owner(held, "usr/bin")
     assert ("libc6 (>= 2.15)", "tar (>= 1.28)", "libzstd1 | libzstd2") == held.claim_of[
         b"usr/bin/dpkg"
     ].requires
@@ -82,6 +82,22 @@ def test_lists_of_several_architectures_are_told_apart():
 
     assert "deb:libc6 2.36-9" == owner(held, "usr/lib/x86_64-linux-gnu/libc.so.6")
     assert "deb:libc6:i386 2.36-8" == owner(held, "usr/lib/i386-linux-gnu/libc.so.6")
+
+
+def test_a_folder_of_many_packages_is_the_base_system_s_without_a_dispute():
+    held = ledger(
+        layer(
+            {
+                f"{INFO}/a.list": b"/usr\n/usr/bin\n",
+                f"{INFO}/base-files.list": b"/usr\n/usr/bin\n",
+                "usr": None,
+                "usr/bin": None,
+            }
+        )
+    )
+
+    assert "deb:base-files" == owner(held, "usr/bin")
+    assert () == held.disputes
 
 
 def test_merged_usr_is_no_dispute_about_its_symlinks():
