@@ -334,38 +334,55 @@ _METRICS: tuple[Metric, ...] = ("unpacked", "rootfs")
 def choose(steps: Sequence[Step], excess: int, metric: Metric) -> list[Step]:
     """The least risky steps that save `excess` bytes; all of them where they do not.
 
-    Level by level: a level is taken whole only when it is needed whole. Within the last one, the
-    set that disturbs the fewest bytes: greedily by bytes saved for bytes disturbed, and then
-    without what turned out not to be needed.
+    Level by level: a level is taken whole only when it is needed whole. Within the last one the
+    set that disturbs the fewest bytes is a covering knapsack; `_cheapest` solves it to within a
+    factor of two, and exactly where one step is enough.
     """
     if excess <= 0:
         return []
     chosen: list[Step] = []
-    saved = 0
     for level in Safety:
         here = [step for step in steps if step.safety == level and step.saves(metric) > 0]
-        if saved + sum(step.saves(metric) for step in here) < excess:
-            chosen += here
-            saved += sum(step.saves(metric) for step in here)
-            continue
-        ranked = sorted(
-            here,
-            key=lambda step: (-step.saves(metric) / max(step.disturbs, 1), -step.saves(metric)),
-        )
-        picked: list[Step] = []
-        for step in ranked:
-            if saved >= excess:
-                break
-            picked.append(step)
-            saved += step.saves(metric)
-        for step in sorted(picked, key=lambda step: -step.disturbs):
-            if saved - step.saves(metric) >= excess:
-                picked.remove(step)
-                saved -= step.saves(metric)
-        wanted = {id(step) for step in picked}
-        chosen += [step for step in here if id(step) in wanted]
-        break
+        saves = sum(step.saves(metric) for step in here)
+        if saves >= excess:
+            wanted = {id(step) for step in _cheapest(here, excess, metric)}
+            return chosen + [step for step in here if id(step) in wanted]
+        chosen += here
+        excess -= saves
     return chosen
+
+
+def _cheapest(steps: Sequence[Step], excess: int, metric: Metric) -> list[Step]:
+    """Steps that save `excess` together and disturb few bytes; all of them together suffice.
+
+    Steps are taken by bytes saved for bytes disturbed; at each point the cheapest single step
+    that would finish the job is tried as the last one, and the best of all these sets wins.
+    """
+    ranked = sorted(
+        steps, key=lambda step: (-step.saves(metric) / max(step.disturbs, 1), step.saves(metric))
+    )
+    best: list[Step] = []
+    cost = -1
+    saved = spent = 0
+    for place, step in enumerate(ranked):
+        last = min(
+            (one for one in ranked[place:] if saved + one.saves(metric) >= excess),
+            key=lambda one: one.disturbs,
+            default=None,
+        )
+        if last is not None and (cost < 0 or spent + last.disturbs < cost):
+            best = [*ranked[:place], last]
+            cost = spent + last.disturbs
+        saved += step.saves(metric)
+        spent += step.disturbs
+        if saved >= excess:
+            break
+    left = sum(step.saves(metric) for step in best)
+    for step in sorted(best, key=lambda step: -step.disturbs):
+        if left - step.saves(metric) >= excess:
+            best.remove(step)
+            left -= step.saves(metric)
+    return best
 
 
 def settle(subject: Subject, steps: Iterable[Step], bookkeeping: Iterable[Bookkeeper]) -> Changes:
@@ -490,8 +507,10 @@ def _step_json(step: Step, subject: Subject) -> dict[str, Any]:
 
 
 _KEYS = frozenset(
-    ("id", "rule", "action", "target", "safety", "why", "evidence", "saves", "disturbs")
-    + ("options", "removes", "drops", "rewrites", "twins", "adds")
+    (
+        *("id", "rule", "action", "target", "safety", "why", "evidence", "saves", "disturbs"),
+        *("options", "removes", "drops", "rewrites", "twins", "adds"),
+    )
 )
 
 
