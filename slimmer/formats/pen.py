@@ -126,9 +126,9 @@ class Pen:
         yield grid
         if table.rest:
             yield Text("  " + self._ascii(f"… {table.rest}"), style="dim")
-        legend = self._legend(bars)
-        if legend is not None and any(len(bar.parts) > 1 for bar in bars):
-            yield Padding(legend, (0, 0, 0, 2))
+        if any(len(bar.parts) > 1 for bar in bars):
+            for line in self._legend(bars):
+                yield Padding(line, (0, 0, 0, 2))
         if table.note:
             yield self.below(table.note, "dim")
 
@@ -156,18 +156,22 @@ class Pen:
     def _ascii(self, text: str) -> str:
         return text if self.paper.unicode else text.replace("…", "...")
 
-    def _legend(self, bars: Iterable[Bar]) -> Text | None:
+    def _legend(self, bars: Iterable[Bar]) -> Iterable[Text]:
+        """What the characters of the bars mean, on lines that part no sample from its name."""
         seen = {category for bar in bars for category in bar.parts}
         named = [(glyph, category) for category, glyph in self.glyphs.items() if category in seen]
-        if not named:
-            return None
-        legend = Text(style="dim")
-        for glyph, category in named:
-            legend.append(glyph * 2, style=self.colour(category))
-            legend.append(f" {category}   ")
         if seen - self.glyphs.keys():
-            legend.append(self.other * 2 + " other")
-        return legend
+            named.append((self.other, "other"))
+        line = Text()
+        for glyph, category in named:
+            if line and line.cell_len + 6 + len(category) > self.paper.width - 2:
+                yield line
+                line = Text()
+            line.append("   " if line else "")
+            line.append(glyph * 2, style=self.colour(category))
+            line.append(f" {category}", style="dim")
+        if line:
+            yield line
 
     @property
     def other(self) -> str:
