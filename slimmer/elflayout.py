@@ -82,7 +82,7 @@ def relayout(
     """
     _check(elf)
     page = page_size(elf)
-    holes = _holes(elf, sorted(freed), page)
+    holes = _holes(elf, _joined(freed), page)
     moved, gaps = _host(elf, holes, page)
     chunks, size = _place(_claims(elf, read, gaps, dropped, page))
     places = Places(chunks, page)
@@ -146,6 +146,19 @@ def _address(elf: Elf, offset: int) -> int:
     raise LayoutError("a part of the file that is not loaded")
 
 
+def _joined(freed: Iterable[Range]) -> list[Range]:
+    """Ranges in file order; those that touch are one, since nothing would be between them."""
+    joined: list[Range] = []
+    for start, end in sorted(freed):
+        if joined and start < joined[-1][1]:
+            raise LayoutError("freed ranges that overlap")
+        if joined and start == joined[-1][1]:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
 def _holes(elf: Elf, freed: list[Range], page: int) -> list[Range]:
     """The freed ranges that are worth a hole, in file order."""
     loads = sorted((load for load in elf.loads if load.file_size), key=lambda load: load.offset)
@@ -161,8 +174,6 @@ def _holes(elf: Elf, freed: list[Range], page: int) -> list[Range]:
         # One byte at either end keeps the segment itself, and what is zero behind its end.
         start = max(start, load.offset + 1)
         end = min(end, load.end - (load.memory_size > load.file_size))
-        if found and start < found[-1][1]:
-            raise LayoutError("freed ranges that overlap")
         if end - start < max(page, SMALLEST_HOLE):
             continue
         if any(start < stop and begin < end for begin, stop in fixed):

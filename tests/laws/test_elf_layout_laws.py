@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from unittest import mock
 
@@ -108,11 +107,16 @@ def assert_truthful(old: bytes, new: bytes) -> None:
     assert new[40:48] == struct.pack("<Q", after.header[6])
 
 
-@dataclass(frozen=True, slots=True)
 class Case:
-    raw: bytes
-    freed: list[tuple[int, int]]
-    dropped: list[int]
+    """A file, ranges of it to give back, and sections to drop."""
+
+    def __init__(self, raw: bytes, freed: list[tuple[int, int]], dropped: list[int]) -> None:
+        self.raw, self.freed, self.dropped = raw, freed, dropped
+
+    def __repr__(self) -> str:
+        # A failure prints the case; a file of 200 kB would bury it.
+        loads = [(load.offset, load.end, load.memory_size) for load in parsed(self.raw).loads]
+        return f"<{loads=} freed={self.freed} dropped={self.dropped}>"
 
 
 @st.composite
