@@ -240,6 +240,10 @@ def test_a_damaged_archive_gives_an_image_or_our_own_error(
     assert "\n" not in told
 
 
+KEYS = (
+    *("manifests", "layers", "config", "digest", "size", "mediaType", "platform", "annotations"),
+    *("Config", "Layers", "RepoTags", "rootfs", "diff_ids", "history", "os"),
+)
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -249,25 +253,7 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                [
-                    "manifests",
-                    "layers",
-                    "config",
-                    "digest",
-                    "size",
-                    "Config",
-                    "Layers",
-                    "RepoTags",
-                    "platform",
-                    "annotations",
-                    "mediaType",
-                    "rootfs",
-                    "diff_ids",
-                    "history",
-                    "os",
-                ]
-            ),
+            st.sampled_from(KEYS),
             inner,
             max_size=5,
         )
