@@ -12,7 +12,7 @@ from slimmer.policy import Globs, Selector
 from slimmer.tarstream import DIRECTORY, FILE, HARDLINK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from slimmer.attribution import Attribution
     from slimmer.dependencies import DependencyGraph
@@ -158,6 +158,22 @@ class Subject:
                 for path in by_layer[number][header.start]:
                     yield path, read
 
+    @cached_property
+    def linked(self) -> Mapping[tuple[int, bytes], tuple[bytes, ...]]:
+        """Visible names of each file that has several: (layer, first name) → names."""
+        visible = self.index.visible
+        layer_of = self.index.layer_of
+        names: dict[tuple[int, bytes], list[bytes]] = {}
+        for path, header in visible.items():
+            if header.kind is HARDLINK:
+                number = layer_of[path]
+                first = header.link
+                known = names.setdefault((number, first), [])
+                if not known and layer_of.get(first) == number and visible[first].kind is FILE:
+                    known.append(first)
+                known.append(path)
+        return {key: tuple(known) for key, known in names.items()}
+
     def contents(self, paths: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Whole small files."""
         for path, read in self.readers(paths):
@@ -175,4 +191,4 @@ class Subject:
         """Which Python source names which test package."""
         from slimmer.importers import Importers
 
-        return Importers.of(self.index, self.contents)
+        return Importers.of(self.index, self.readers)

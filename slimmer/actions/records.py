@@ -1,0 +1,251 @@
+"""Keeps installers' records true: of files that left, and of files that changed.
+
+RECORD of each distribution loses the lines of what left, and gets the new hash and size of what
+changed; every other line stays as it is, byte for byte. `installed-files.txt` and conda's records
+likewise. So `pip show -f`, `pip uninstall`, `importlib.metadata` and `conda remove` tell the truth.
+
+dpkg's lists are left alone, as dpkg itself leaves them under `path-exclude` and as Debian's slim
+images do: they say what a package holds, so that `dpkg --verify` truthfully calls documents
+missing and a later reinstallation brings them back. A package that leaves whole takes its lists
+with it (see `debian`). `SOURCES.txt` of an egg-info folder lists the source distribution, not what
+was installed; importlib.metadata drops what does not exist from it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from slimmer.plan import Rewrite
+from slimmer.splice import CHUNK, Copy, Literal, Piece, Splice, view
+from slimmer.tarstream import HARDLINK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from slimmer.attribution import Claim
+    from slimmer.plan import Bookkeeper
+    from slimmer.subject import Subject
+
+_ROW = re.compile(rb'((?:"(?:[^"]|"")*"|[^\r\n"])+)(?:\r\n|\n|\r|\Z)|[\r\n]')
+"""One line of a CSV file (RFC 4180): a quoted field may go over several."""
+_CELLS = re.compile(rb'"((?:[^"]|"")*)"|([^,]*)')
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Hashes of what splices make; kept, for a plan is settled several times on its way."""
+
+    _known: dict[tuple[int, bytes, str], tuple[Splice, bytes]] = field(default_factory=dict)
+
+    def of(
+        self, subject: Subject, splices: Mapping[bytes, Splice], algorithms: Mapping[bytes, str]
+    ) -> dict[bytes, bytes]:
+        """The digest of each changed file, by the algorithm that its record is kept in."""
+        sums: dict[bytes, bytes] = {}
+        missing: list[bytes] = []
+        for path, algorithm in algorithms.items():
+            known = self._known.get((id(subject), path, algorithm))
+            if known is not None and known[0] == splices[path]:
+                sums[path] = known[1]
+            else:
+                missing.append(path)
+        for path, read in subject.readers(missing):
+            splice = splices[path]
+            new = view(read, splice)
+            digest = hashlib.new(algorithms[path])
+            for start in range(0, splice.size, CHUNK):
+                digest.update(new(start, min(CHUNK, splice.size - start)))
+            sums[path] = digest.digest()
+            self._known[id(subject), path, algorithms[path]] = (splice, sums[path])
+        return sums
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """RECORD and installed-files.txt of Python distributions, and the records of conda."""
+
+    _sums: _Sums = field(default_factory=_Sums)
+
+    def __call__(
+        self, subject: Subject, removed: frozenset[bytes], splices: Mapping[bytes, Splice]
+    ) -> Iterator[Rewrite]:
+        changed = _with_other_names(subject, splices)
+        touched = removed | changed.keys()
+        if not touched:
+            return
+        for claim in _losing(subject, touched):
+            for path in _records(subject, claim):
+                if path in removed or path in splices:
+                    continue
+                old = subject.index.evidence[path]
+                if len(old) != _stored(subject, path):
+                    continue  # longer than a scan reads: better as it was than cut
+                write = _conda if path.endswith(b".json") else _lines
+                splice = write(self._sums, subject, path, old, removed, changed)
+                if splice is not None and splice != Splice.identity(len(old)):
+                    yield Rewrite(path, splice, len(old))
+
+
+default: tuple[Bookkeeper, ...] = (Records(),)
+
+
+def _with_other_names(subject: Subject, splices: Mapping[bytes, Splice]) -> dict[bytes, Splice]:
+    """New contents by every name that their files have."""
+    changed = dict(splices)
+    if not subject.linked:
+        return changed
+    for path, splice in splices.items():
+        header = subject.index.visible[path]
+        first = header.link if header.kind is HARDLINK else path
+        for name in subject.linked.get((subject.index.layer_of[path], first), ()):
+            changed.setdefault(name, splice)
+    return changed
+
+
+def _losing(subject: Subject, touched: Iterable[bytes]) -> Iterator[Claim]:
+    """The claims of distributions of which a file left or changed."""
+    touched = frozenset(touched)
+    for claim in subject.ledger.claims:
+        if claim.owner.kind in ("pip", "conda") and not touched.isdisjoint(claim.files):
+            yield claim
+
+
+def _records(subject: Subject, claim: Claim) -> Iterator[bytes]:
+    """The files in which an installer wrote down what it installed."""
+    evidence = subject.index.evidence
+    if claim.owner.kind == "conda":
+        candidates: Iterable[bytes] = [
+            path for path in claim.files[:1] if path.endswith(b".json") and b"conda-meta/" in path
+        ]
+    elif claim.trees:
+        candidates = (claim.trees[0] + b"/RECORD", claim.trees[0] + b"/installed-files.txt")
+    else:
+        candidates = ()
+    for path in candidates:
+        if path in evidence and path in subject.index.visible:
+            yield path
+
+
+def _stored(subject: Subject, path: bytes) -> int:
+    header = subject.index.visible[path]
+    if header.kind is HARDLINK and not header.size:
+        holder = subject.index.visible.get(header.link)
+        return holder.size if holder is not None else len(subject.index.evidence[path])
+    return header.size
+
+
+def _lines(
+    sums: _Sums,
+    subject: Subject,
+    record: bytes,
+    old: bytes,
+    removed: frozenset[bytes],
+    changed: Mapping[bytes, Splice],
+) -> Splice | None:
+    """RECORD (recording-installed-projects) or installed-files.txt, with the lines that changed."""
+    folder = record[: max(record.rfind(b"/"), 0)]
+    is_record = record.endswith(b"/RECORD")
+    start = folder[: max(folder.rfind(b"/"), 0)] if is_record else folder
+    pieces: list[Piece] = []
+    stale: list[tuple[int, bytes, list[bytes], bytes]] = []
+    algorithms: dict[bytes, str] = {}
+    for match in _ROW.finditer(old):
+        raw = match[0]
+        cells = _cells(match[1] or b"") if is_record else [match[1] or b""]
+        path = _place(subject, start, cells[0])
+        if path in removed:
+            continue
+        if is_record and path in changed and len(cells) == 3:
+            algorithm = cells[1].partition(b"=")[0].decode("ascii", "replace")
+            if algorithm in hashlib.algorithms_available and not algorithm.startswith("shake"):
+                algorithms[path] = algorithm
+            if cells[1] or cells[2]:
+                stale.append((len(pieces), path, cells, raw))
+        pieces.append(Copy(match.start(), len(raw)))
+    digests = sums.of(subject, changed, algorithms)
+    for place, path, cells, raw in stale:
+        name = raw[: raw.rfind(b",", 0, raw.rfind(b","))]
+        ending = raw[len(raw.rstrip(b"\r\n")) :]
+        told = cells[1]
+        if path in digests:
+            encoded = base64.urlsafe_b64encode(digests[path]).rstrip(b"=")
+            told = algorithms[path].encode() + b"=" + encoded
+        size = b"%d" % changed[path].size if cells[2] else b""
+        pieces[place] = Literal(name + b"," + told + b"," + size + ending)
+    return Splice.of(pieces)
+
+
+def _cells(row: bytes) -> list[bytes]:
+    cells: list[bytes] = []
+    at = 0
+    while at <= len(row):
+        match = _CELLS.match(row, at)
+        if match is None:
+            break
+        quoted, plain = match.groups()
+        cells.append(plain if quoted is None else quoted.replace(b'""', b'"'))
+        at = match.end() + 1
+    return cells
+
+
+def _place(subject: Subject, start: bytes, name: bytes) -> bytes:
+    """Where a file of a record lies in the image; as the owners' rule for RECORD has it."""
+    path = start + b"/" + name if start else name
+    if not name.startswith((b"/", b"../")) and b"/../" not in name:
+        if path in subject.index.visible:
+            return path
+    elif name.startswith(b"/"):
+        path = name
+    folder, _, last = path.rpartition(b"/")
+    real = subject.index.resolve(folder)
+    found = real + b"/" + last if real else last
+    if found not in subject.index.visible:
+        # `pip --target` moves scripts into the target and leaves RECORD as it was.
+        found = (start + b"/" if start else b"") + name.replace(b"../", b"")
+    return found
+
+
+def _conda(
+    sums: _Sums,
+    subject: Subject,
+    record: bytes,
+    old: bytes,
+    removed: frozenset[bytes],
+    changed: Mapping[bytes, Splice],
+) -> Splice | None:
+    """A package's record in conda-meta, written as conda writes it: two spaces, ASCII."""
+    prefix = record[: record.rfind(b"conda-meta/")]
+
+    def place(name: object) -> bytes:
+        raw = str(name).encode("utf-8", "surrogateescape")
+        return _place(subject, prefix.rstrip(b"/"), raw)
+
+    try:
+        told: dict[str, Any] = json.loads(old)
+        files = told.get("files", [])
+        told["files"] = [name for name in files if place(name) not in removed]
+        paths = (told.get("paths_data") or {}).get("paths") or []
+        kept = [one for one in paths if place(one["_path"]) not in removed]
+        stale = {path: one for one in kept if (path := place(one["_path"])) in changed}
+        digests = sums.of(subject, changed, dict.fromkeys(stale, "sha256"))
+        for path, one in stale.items():
+            if "sha256_in_prefix" in one or "sha256" in one:
+                key = "sha256_in_prefix" if "sha256_in_prefix" in one else "sha256"
+                one[key] = digests[path].hex()
+            if "size_in_bytes" in one:
+                one["size_in_bytes"] = changed[path].size
+        if paths:
+            told["paths_data"]["paths"] = kept
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None  # not as conda writes it: left as it is
+    if len(files) == len(told["files"]) and len(kept) == len(paths) and not stale:
+        return None
+    indent = 2 if b"\n" in old.strip() else None
+    separators = None if indent else (",", ":") if b'": ' not in old else (", ", ": ")
+    new = json.dumps(told, indent=indent, separators=separators).encode()
+    return Splice.of((Literal(new + (b"\n" if old.endswith(b"\n") else b"")),))
