@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from slimmer.attribution import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from slimmer.attribution import Attribution, Claim
 
@@ -203,20 +203,26 @@ def _roots(
     if len(reached) == len(edges):
         return roots
     # Kosaraju: the first of the owners left, by time of finishing, stand in front of the others.
+    place = {owner: number for number, owner in enumerate(edges)}
     for owner in reversed(_postorder(edges, [one for one in edges if one not in reached])):
         if owner not in reached:
-            circle = _reached(by, [owner]) - reached
-            roots += [one for one in edges if one in circle]
-            reached |= _reached(edges, sorted(circle))
+            circle = sorted(_reached(by, [owner]), key=place.__getitem__)
+            roots += circle
+            reached |= _reached(edges, circle, reached)
     return roots
 
 
-def _reached(edges: Mapping[Owner, Sequence[Owner]], start: Iterable[Owner]) -> set[Owner]:
+def _reached(
+    edges: Mapping[Owner, Sequence[Owner]],
+    start: Iterable[Owner],
+    before: Collection[Owner] = (),
+) -> set[Owner]:
+    """What can be reached from `start` without going through what was reached `before`."""
     todo = list(start)
     reached = set(todo)
     while todo:
         for other in edges.get(todo.pop(), ()):
-            if other not in reached:
+            if other not in reached and other not in before:
                 reached.add(other)
                 todo.append(other)
     return reached
@@ -401,7 +407,16 @@ class _Python:
             environment = self._environments.get(minor) or self._environments[""]
             try:
                 holds = Marker(marker).evaluate({**environment, "extra": extra})
-            except (InvalidMarker, UndefinedComparison, ValueError, RecursionError):
+            except (
+                InvalidMarker,
+                UndefinedComparison,
+                ArithmeticError,
+                AttributeError,
+                LookupError,
+                RecursionError,
+                TypeError,
+                ValueError,
+            ):
                 holds = "extra" not in marker  # unreadable: better one requirement too many
             self._evaluated[key] = holds
         return holds

@@ -35,7 +35,9 @@ class Apk:
                 if claim is not None:
                     yield claim
             if path in index.evidence:
-                yield Claim(Owner("apk", "apk-tools"), "apk's database", trees=(database,))
+                yield Claim(
+                    Owner("apk", "apk-tools"), "apk's database", trees=(database, b"etc/apk")
+                )
 
 
 def _claim(stanza: bytes, evidence: bytes, places: Places) -> Claim | None:

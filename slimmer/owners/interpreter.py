@@ -6,6 +6,7 @@ Found by `os.py`, as the interpreter itself finds its standard library (PEP 421,
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from slimmer.attribution import UNOWNED, Claim, Owner
 from slimmer.owners.places import text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from slimmer.index import Index
 
@@ -24,6 +25,7 @@ _LIBRARY = re.compile(
 ).match
 _HEADER = re.compile(rb'#define[ \t]+PY_VERSION[ \t]+"([0-9][^"\s]{0,30})"').search
 _VENV = re.compile(rb"^version(?:_info)?[ \t]*=[ \t]*(\d+\.\d+\.\d+)", re.MULTILINE).search
+_HOME = re.compile(rb"^home[ \t]*=[ \t]*([^\r\n]+)", re.MULTILINE).search
 _IN_PATH = re.compile(rb"(?:^|[/\-@])(\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?)(?=[-+/]|\Z)").findall
 _SHARED = frozenset((b"", b"usr/", b"usr/local/", b"opt/", b"opt/local/"))
 """Prefixes that an interpreter shares with other programs."""
@@ -44,9 +46,23 @@ class Interpreter:
             for path in index.visible
             if path.endswith((b"/os.py", b"/os.pyc")) and (match := _LIBRARY(path))
         ]
-        if not libraries:
-            yield from _environments(index, {})
-            return
+        environments = {
+            path.removesuffix(b"pyvenv.cfg"): content
+            for path, content in index.evidence.items()
+            if path.rpartition(b"/")[2] == b"pyvenv.cfg"
+        }
+        inside = _inside(
+            index,
+            {
+                prefix + folder
+                for prefix, lib in {(match["prefix"], match["lib"]) for match in libraries}
+                for folder in (b"bin", lib, lib + b"/pkgconfig", b"share/man/man1")
+            }
+            | {prefix + b"bin" for prefix in environments},
+        )
+        conda = {
+            path[: path.rfind(b"conda-meta/")] for path in index.evidence if b"conda-meta/" in path
+        }
         versions: dict[bytes, str] = {}
         for match in libraries:
             prefix, name, minor = match["prefix"], match["name"], match["minor"]
@@ -54,19 +70,27 @@ class Interpreter:
             version = _version(index, prefix, name, minor)
             versions[prefix + b"bin"] = version
             owner = Owner("pypy" if match["kind"] == b"pypy" else "python", "", version)
-            evidence = f"the standard library in {text(library)}"
             site = library + b"/site-packages"
-            whole = prefix not in _SHARED and not any(
-                path.startswith(prefix + b"conda-meta/") for path in index.evidence
-            )
-            yield Claim(
-                owner,
-                evidence,
-                [site + b"/README.txt", *_beside(index, prefix, match["lib"], minor)],
-                (library, prefix + b"include/" + name, *([prefix[:-1]] if whole else [])),
-            )
+            trees = [library, prefix + b"include/" + name]
+            if prefix not in _SHARED and prefix not in conda:
+                trees.append(prefix[:-1])
+            files = _beside(inside, prefix, match["lib"], minor)
+            evidence = f"the standard library in {text(library)}"
+            yield Claim(owner, evidence, [site + b"/README.txt", *files], trees)
             yield Claim(UNOWNED, "no distribution's record names it", trees=(site,))
-        yield from _environments(index, versions)
+        for prefix, content in environments.items():
+            yield _environment(index, prefix, content, inside[prefix + b"bin"], versions)
+
+
+def _inside(index: Index, folders: set[bytes]) -> defaultdict[bytes, list[bytes]]:
+    """What lies directly in each of these folders."""
+    inside: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    if folders:
+        for path in index.visible:
+            folder = path[: max(path.rfind(b"/"), 0)]
+            if folder in folders:
+                inside[folder].append(path)
+    return inside
 
 
 def _version(index: Index, prefix: bytes, name: bytes, minor: bytes) -> str:
@@ -85,39 +109,43 @@ def _version(index: Index, prefix: bytes, name: bytes, minor: bytes) -> str:
     return text(minor)
 
 
-def _beside(index: Index, prefix: bytes, lib: bytes, minor: bytes) -> list[bytes]:
+def _beside(
+    inside: Mapping[bytes, list[bytes]], prefix: bytes, lib: bytes, minor: bytes
+) -> list[bytes]:
     """The interpreter's files in folders that it shares with other programs."""
-    dotted = re.escape(minor)
-    major = re.escape(minor[:1])
+    version = rb"(?:%s|%s)?t?" % (re.escape(minor[:1]), re.escape(minor))
     belongs = re.compile(
-        re.escape(prefix)
-        + rb"(?:bin/(?:python|pydoc|idle|2to3|pyvenv)-?(?:%(major)s|%(dotted)s)?t?"
-        rb"(?:-config|-gdb\.py)?"
-        rb"|%(lib)s/libpython(?:%(dotted)s|%(major)s)t?\.(?:so|a)[^/]*"
-        rb"|%(lib)s/pkgconfig/python-?(?:%(major)s|%(dotted)s)t?(?:-embed)?\.pc"
-        rb"|share/man/man1/python(?:%(major)s|%(dotted)s)?\.1(?:\.gz)?)\Z"
-        % {b"major": major, b"dotted": dotted, b"lib": re.escape(lib)}
-    ).match
-    parts = (prefix + b"bin/", prefix + lib + b"/", prefix + b"share/man/man1/py")
-    return [path for path in index.visible if path.startswith(parts) and belongs(path)]
+        rb"(?:python|pydoc|idle|2to3|pyvenv)-?%(version)s(?:-config|-gdb\.py)?"
+        rb"|libpython%(version)s\.(?:so|a)[^/]*"
+        rb"|python-?%(version)s(?:-embed)?\.pc"
+        rb"|python%(version)s\.1(?:\.gz)?" % {b"version": version}
+    ).fullmatch
+    return [
+        path
+        for folder in (b"bin", lib, lib + b"/pkgconfig", b"share/man/man1")
+        for path in inside.get(prefix + folder, ())
+        if belongs(path[path.rfind(b"/") + 1 :])
+    ]
 
 
-def _environments(index: Index, versions: dict[bytes, str]) -> Iterator[Claim]:
+def _environment(
+    index: Index,
+    prefix: bytes,
+    content: bytes,
+    scripts: list[bytes],
+    versions: Mapping[bytes, str],
+) -> Claim:
     """What `venv` puts into an environment beside the distributions (PEP 405)."""
-    for path, content in index.evidence.items():
-        folder, _, name = path.rpartition(b"/")
-        if name != b"pyvenv.cfg":
-            continue
-        version = _VENV(content)
-        home = re.search(rb"^home[ \t]*=[ \t]*([^\r\n]+)", content, re.MULTILINE)
-        exact = versions.get(index.resolve(home[1].strip()), "") if home else ""
-        prefix = folder + b"/" if folder else b""
-        starts = tuple(
-            prefix + b"bin/" + start
-            for start in (b"activate", b"Activate.ps1", b"deactivate", b"python", b"pydoc.bat")
-        )
-        files = [path for path in index.visible if path.startswith(starts)]
-        files += [path, prefix + b".gitignore", prefix + b".lock", prefix + b"CACHEDIR.TAG"]
-        yield Claim(
-            Owner("python", "", exact or (text(version[1]) if version else "")), text(path), files
-        )
+    told = _VENV(content)
+    home = _HOME(content)
+    exact = versions.get(index.resolve(home[1].strip())) if home else None
+    starts = tuple(
+        prefix + b"bin/" + start
+        for start in (b"activate", b"Activate.ps1", b"deactivate", b"python", b"pydoc.bat")
+    )
+    beside = (b"pyvenv.cfg", b".gitignore", b".lock", b"CACHEDIR.TAG")
+    return Claim(
+        Owner("python", "", exact or (text(told[1]) if told else "")),
+        text(prefix + b"pyvenv.cfg"),
+        [path for path in scripts if path.startswith(starts)] + [prefix + name for name in beside],
+    )

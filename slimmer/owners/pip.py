@@ -254,19 +254,20 @@ def _source_tree(index: Index, notes: _Notes) -> tuple[bytes, ...]:
 
 def _inside(index: Index, path: bytes) -> tuple[bytes, ...]:
     tree = index.resolve(path)
-    if tree in SHARED or not any(path.startswith(tree + b"/") for path in index.visible):
-        return ()
-    return (tree,)
+    return (tree,) if tree and tree not in SHARED else ()
 
 
 def _egg_links(index: Index, found: Mapping[bytes, _Notes]) -> Iterator[Claim]:
     """Distributions in development mode as setuptools had it before PEP 660."""
+    beside: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    for folder in found:
+        beside[folder.rpartition(b"/")[0]].append(folder)
     for path, content in index.evidence.items():
         if path.endswith(b".egg-link"):
             source = _inside(index, content.partition(b"\n")[0].strip())
             name = canonical(text(path.rpartition(b"/")[2].removesuffix(b".egg-link")))
-            for folder in found:
-                if source and folder.startswith(source[0] + b"/") and folder.endswith(b"-info"):
+            for folder in beside.get(source[0], ()) if source else ():
+                if folder.endswith(b".egg-info"):
                     claim = _claim(folder, found[folder], (path,), (folder, *source))
                     if claim.owner.name == name:
                         yield claim

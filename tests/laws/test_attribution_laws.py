@@ -135,3 +135,59 @@ def test_the_ledger_is_the_same_every_time(index: Index):
         str(other.owner(path)) for path in index.visible
     ]
     assert all(index.visible[d.path].kind is not DIRECTORY for d in one.disputes)
+
+
+SEEDS = {
+    "var/lib/dpkg/status": b"Package: a\nVersion: 1\nDepends: b | c (>= 1), d\n\nPackage: b\n",
+    "var/lib/dpkg/info/a.list": b"/.\n/usr\n/usr/bin\n/usr/bin/tool\n",
+    "var/lib/dpkg/diversions": b"/usr/bin/tool\n/usr/bin/tool.x\nb\n",
+    "var/lib/dpkg/status.d/base": b"Package: base\nVersion: 3\n",
+    "var/lib/dpkg/status.d/base.md5sums": b"00  usr/bin/tool\n",
+    "var/lib/apt/extended_states": b"Package: a\nAuto-Installed: 1\n",
+    "lib/apk/db/installed": b"P:a\nV:1\nD:so:x !y\np:so:x=1\nF:usr/bin\nR:tool\n\n",
+    "var/lib/rpm/rpmdb.sqlite": b"SQLite format 3\0\x10\0\x02\x02\0@  ",
+    "opt/conda/conda-meta/a-1-0.json": b'{"name":"a","version":"1","files":["lib/x"]}',
+    f"{SITE}/a-1.dist-info/RECORD": b'"a,b",,\n../../../../bin/tool,,\na/x.py,sha256=1,2\n',
+    f"{SITE}/a-1.dist-info/METADATA": b"Name: A\nVersion: 1\nRequires-Dist: b[x]>1; extra=='y'\n\n",
+    f"{SITE}/a-1.dist-info/direct_url.json": b'{"url":"file:///srv","dir_info":{"editable":true}}',
+    f"{SITE}/b.egg-info/PKG-INFO": b"Name: b\nVersion: 2\n",
+    f"{SITE}/b.egg-info/requires.txt": b"a\n[x:python_version<'3']\nc\n",
+    f"{SITE}/b.egg-info/installed-files.txt": b"../b.py\n",
+    f"{SITE}/c.egg-link": b"/srv/app\n.\n",
+    "usr/local/include/python3.11/patchlevel.h": b'#define PY_VERSION "3.11.9"\n',
+    "usr/local/lib/python3.11/os.py": b"",
+    "opt/v/pyvenv.cfg": b"home = /usr/local/bin\nversion = 3.11.9\n",
+    "srv/node_modules/a/package.json": b'{"name":"a","version":"1","dependencies":{"b":"*"}}',
+    "usr/local/include/node/node_version.h": b"#define NODE_MAJOR_VERSION 20\n",
+    "etc/passwd": b"me:x:1:1::/home/me:/bin/sh\n",
+    "srv/app/requirements.txt": b"a[x]==1\n-r b\n",
+    "srv/app/pyproject.toml": b'[project]\ndependencies = ["a"]\n',
+    "usr/bin/tool": b"x",
+}
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for path, seed in SEEDS.items():
+        content = bytearray(seed)
+        for _ in range(draw(st.integers(0, 3))):
+            at = draw(st.integers(0, len(content)))
+            content[at : at + draw(st.integers(0, 4))] = draw(st.binary(max_size=6))
+        if draw(st.integers(0, 9)):
+            files[path] = bytes(content)
+    return files
+
+
+@settings(max_examples=300, deadline=None)
+@given(files=mutated())
+def test_no_evidence_whatever_makes_a_rule_or_the_graph_fail(files: dict[str, bytes]):
+    index = Index.scan(
+        image(layer(files), created_by=["COPY . /srv"], runtime={"WorkingDir": "/srv/app"}),
+        owners.evidence(),
+    )
+    ledger = Attribution.of(index, owners.default)
+    graph = DependencyGraph.of(ledger)
+
+    assert set(index.visible) == set(ledger.claim_of)
+    assert all(graph.chains(owner) for owner in graph.distributions)
