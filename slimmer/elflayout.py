@@ -12,7 +12,7 @@ the table, so that no section changes its index and no symbol its meaning.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -169,16 +169,15 @@ def _holes(elf: Elf, freed: list[Range], page: int) -> list[Range]:
     starts = [load.offset for load in loads]
     fixed = [(0, HEADER.size), _span(elf.program_table), *_othernew_segments(elf)]
     found: list[Range] = []
-    for start, end in freed:
-        load = loads[max(bisect_right(starts, start) - 1, 0)]
-        # One byte at either end keeps the segment itself, and what is zero behind its end.
-        start = max(start, load.offset + 1)
-        end = min(end, load.end - (load.memory_size > load.file_size))
-        if end - start < max(page, SMALLEST_HOLE):
-            continue
-        if any(start < stop and begin < end for begin, stop in fixed):
-            continue
-        found.append((start, end))
+    for first, last in freed:
+        for load in loads[max(bisect_right(starts, first) - 1, 0) : bisect_left(starts, last)]:
+            # One byte at either end keeps the segment itself, and what is zero behind its end.
+            start = max(first, load.offset + 1)
+            end = min(last, load.end - (load.memory_size > load.file_size))
+            if end - start >= max(page, SMALLEST_HOLE) and not any(
+                start < stop and begin < end for begin, stop in fixed
+            ):
+                found.append((start, end))
     if len(found) > HOLES_LIMIT:
         found = sorted(sorted(found, key=lambda hole: hole[0] - hole[1])[:HOLES_LIMIT])
     return found

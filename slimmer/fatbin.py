@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 REGION = struct.Struct("<IHHQ")
 MAGIC = 0xBA55ED50
 ENTRY = struct.Struct("<HHIQIIHHIIIQQQ")
-ENTRIES_LIMIT = 1 << 18
-"""Most regions and entries that are read of one file: thirty times those of cuBLASLt, which has
+ENTRIES_LIMIT = 1 << 16
+"""Most regions and entries that are read of one file: seven times those of cuBLASLt, which has
 the most of all that are known."""
 LZ4, ZSTD = 0x2000, 0x8000
 ARCHITECTURE_SPECIFIC, FAMILY_SPECIFIC = 0x100000, 0x200000

@@ -144,6 +144,7 @@ def cases(draw: st.DrawFn) -> Case:
         Part(".strtab", chance.randbytes(5000), kind=3, flags=0, alignment=1),
         Part(".debug_info", chance.randbytes(9000), flags=0, alignment=1),
         Part(".comment", b"kept", flags=0, alignment=1),
+        Part(".speaks_of_comment", b"too", flags=0, link=".comment", alignment=1),
     )
     alignment = draw(st.sampled_from([PAGE, PAGE, 16 * PAGE, 2 << 20]))
     raw = elf(
@@ -223,11 +224,13 @@ def test_memory_that_is_zero_behind_a_hole_stays():
 
 
 def test_a_hole_that_is_a_whole_segment_leaves_it_something_to_map():
-    raw = elf((Load((Part(".a", b"a" * 100),)), Load((Part(".b", b"b" * 300_000),))))
-    second = parsed(raw).loads[1]
-    made = carried_out(raw, relayout(parsed(raw), reader(raw), [(second.offset, second.end)]))
+    # The two that are all hole touch in the file, though not in memory.
+    parts = [Part(name, b"x" * 300_000) for name in (".a", ".b", ".c")]
+    raw = elf(tuple(Load((part,)) for part in parts))
+    freed = [(load.offset, load.end) for load in parsed(raw).loads[1:]]
+    made = carried_out(raw, relayout(parsed(raw), reader(raw), freed))
 
-    assert len(made) < len(raw) - 280_000
+    assert len(made) < len(raw) - 580_000
     assert_truthful(raw, made)
 
 
@@ -598,15 +601,15 @@ def test_a_stripped_file_and_an_object_file_stay_as_they_are():
 
 
 def seconds(act, raw: bytes) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.suppress(ElfError):
         act(reader(raw), len(raw))
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def test_hostile_files_cost_seconds_at_most():
     gpus = parse_gpus("sm_90")
-    empty = elf((Load((Part(".nv_fatbin", fatbin() * 400_000),)),))
+    empty = elf((Load((Part(".nv_fatbin", fatbin() * 100_000),)),))
     tiny = elf((Load((Part(".nv_fatbin", fatbin(*[(2, 80, 0, b"")] * 40_000)),)),))
     chain = [
         Part(f".debug_{index}", b"d" * 64, flags=0, link=f".debug_{index + 1}", alignment=1)
