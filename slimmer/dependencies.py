@@ -478,15 +478,18 @@ def _environments(ledger: Attribution) -> dict[str, dict[str, str]]:
 def _requested(ledger: Attribution, python: Sequence[Claim]) -> dict[Owner, set[str]]:
     """Owners that somebody asked for by name, with the extras that were asked for.
 
-    pip and uv mark such distributions with a file `REQUESTED` (recording-installed-projects), apt
-    the others as installed automatically; the application says so in its own files.
+    pip marks such distributions with a file `REQUESTED` (PEP 376), apt the others as installed
+    automatically; the application says so in its own files. uv marks every distribution
+    (astral-sh/uv#13278), which tells nothing.
     """
     index = ledger.index
     requested: defaultdict[Owner, set[str]] = defaultdict(set)
     names: defaultdict[str, list[Owner]] = defaultdict(list)
     for claim in python:
         names[claim.owner.name].append(claim.owner)
-        if claim.trees and claim.trees[0] + b"/REQUESTED" in index.visible:
+        folder = claim.trees[0] if claim.trees else b""
+        by_uv = index.evidence.get(folder + b"/INSTALLER", b"").strip() == b"uv"
+        if folder + b"/REQUESTED" in index.visible and not by_uv:
             requested[claim.owner] |= set()
     for path, content in index.evidence.items():
         name = path.rpartition(b"/")[2]

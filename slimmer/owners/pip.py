@@ -58,6 +58,7 @@ class Pip:
     globs: Sequence[tuple[str, int]] = (
         ("**/*.dist-info/RECORD", 64 << 20),
         ("**/*.dist-info/METADATA", _METADATA_LIMIT),
+        ("**/*.dist-info/INSTALLER", 64),
         ("**/*.dist-info/direct_url.json", 1 << 16),
         ("**/*.dist-info/top_level.txt", 1 << 16),
         ("**/*.egg-info/PKG-INFO", _METADATA_LIMIT),

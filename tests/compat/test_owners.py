@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-from tiny import image
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from tiny import image, layer
 
 from slimmer import owners, stores
 from slimmer.attribution import Attribution
@@ -23,6 +26,7 @@ from slimmer.index import Index
 
 pytestmark = pytest.mark.compat
 
+SITE = next(path for path in sys.path if path.endswith("site-packages"))
 SAMPLES = Path(__file__).parents[2] / "sample_images"
 
 
@@ -44,8 +48,7 @@ def bytecode_of(file: Path) -> list[Path]:
 
 def test_a_real_environment_agrees_with_importlib_metadata():
     """This very environment, put into an image as it lies on the disk."""
-    site = Path(next(path for path in sys.path if path.endswith("site-packages")))
-    prefix = site.parents[2]
+    site, prefix = Path(SITE), Path(SITE).parents[2]
     if not (prefix / "pyvenv.cfg").exists():
         pytest.skip("the tests do not run in a virtual environment")
     tree = set(prefix.rglob("*"))
@@ -61,8 +64,7 @@ def test_a_real_environment_agrees_with_importlib_metadata():
                 tar.addfile(member)
     expected: dict[str, dict[Path, int]] = {}
     for found in distributions(path=[str(site)]):
-        name = found.metadata["Name"].lower().replace("_", "-").replace(".", "-")
-        mine = expected.setdefault(name, {})
+        mine = expected.setdefault(canonicalize_name(found.metadata["Name"]), {})
         for file in found.files or ():
             real = Path(os.path.normpath(str(found.locate_file(file))))
             for path in [real, *(bytecode_of(real) if real.suffix == ".py" else ())]:
@@ -72,6 +74,32 @@ def test_a_real_environment_agrees_with_importlib_metadata():
 
     assert {name: sum(files.values()) for name, files in expected.items()} == sizes(ledger, "pip")
     assert () == ledger.disputes
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the tiny image is for linux/amd64")
+def test_requirements_of_a_real_environment_agree_with_packaging():
+    found = {canonicalize_name(one.metadata["Name"]): one for one in distributions(path=[SITE])}
+    metadata = {
+        f"opt/venv/lib/python3/site-packages/{name}-{one.version}.dist-info/{file}": text.encode()
+        for name, one in found.items()
+        for file in ("METADATA", "RECORD")
+        if (text := one.read_text(file))
+    }
+    venv = {"opt/venv/pyvenv.cfg": f"version = {platform.python_version()}\n".encode()}
+    graph = DependencyGraph.of(ledger_of(layer({**metadata, **venv})))
+
+    for name, one in found.items():
+        wanted = [Requirement(text) for text in one.requires or ()]
+        plain = {
+            canonicalize_name(requirement.name)
+            for requirement in wanted
+            if not requirement.marker or requirement.marker.evaluate({"extra": ""})
+        }
+        every = {canonicalize_name(requirement.name) for requirement in wanted}
+        (owner,) = graph.find(f"pip:{name}")
+        actual = {other.name for other in graph.distributions[owner].requires}
+        assert plain & found.keys() <= actual
+        assert actual <= every
 
 
 @pytest.mark.skipif(not shutil.which("dpkg-query"), reason="dpkg is not installed here")

@@ -141,6 +141,14 @@ def test_roots_are_what_nothing_requires_and_what_was_asked_for():
     assert {"top", "low"} == set(names(held.roots))
 
 
+def test_uv_marks_everything_as_requested_so_its_marks_do_not_count():
+    marked = {f"{SITE}/{name}-1.dist-info/REQUESTED": b"" for name in ("top", "low")}
+    by_uv = {f"{SITE}/{name}-1.dist-info/INSTALLER": b"uv" for name in ("top", "low")}
+    held = graph(installed("top", "low"), installed("low"), marked, by_uv)
+
+    assert ["top"] == names(held.roots)
+
+
 def test_the_application_s_own_lists_ask_by_name_and_with_extras():
     asked = {
         "srv/requirements.txt": b"-r other.txt\nlow[x]==1 ; python_version > '3'  # why\n\n--pre\n",
