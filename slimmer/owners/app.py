@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 _COPIES = re.compile(
     # classic builder and buildah `/bin/sh -c #(nop) COPY dir:… in /app`, BuildKit
     # `COPY . /app # buildkit`, kaniko `COPY . /app`, and `|1 ARG=…` where arguments are told
-    r"(?:\|\d+ .*?)?(?:/bin/sh -c )?(?:#\(nop\)\s*)?(?P<copy>(?:COPY|ADD)\s.*)",
+    r"(?:(?:\|\d+ .*?)?/bin/sh -c #\(nop\)\s*)?(?P<copy>(?:COPY|ADD)\s.*)",
     re.DOTALL,
 ).match
 _BUILDERS = re.compile(
     r"(?:ko (?:build|publish)|jib-|Jib |bazel build|Buildpacks Application)"
 ).match
+_CREDENTIALS = re.compile(r"//[^/\s@]*@").sub
 _SYSTEM_FILES = (b"etc/os-release", b"usr/lib/os-release", b"var/lib/dpkg/status", b"bin/sh")
 
 
@@ -60,6 +61,6 @@ def _base_system(layer: LayerIndex, copy: str) -> bool:
 
 
 def _shortened(command: str) -> str:
-    text = " ".join(command.removesuffix("# buildkit").split())
+    text = _CREDENTIALS("//", " ".join(command.removesuffix("# buildkit").split()))
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= 120 else text[:117] + "…"

@@ -7,7 +7,6 @@ entries (tag, type, offset, count) and the store; all numbers are big-endian. Th
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from struct import Struct, error
 from typing import TYPE_CHECKING
@@ -59,6 +58,8 @@ class Rpm:
 
 def _headers(database: bytes) -> Iterator[bytes]:
     """The header of every installed package; none where the database cannot be read."""
+    import sqlite3  # few images need it
+
     if database[18:20] == b"\x02\x02":
         # Written ahead to a log that nobody has beside a copy in memory: say that there is none.
         database = database[:18] + b"\x01\x01" + database[20:]

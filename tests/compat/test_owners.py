@@ -42,8 +42,9 @@ def sizes(ledger: Attribution, kind: str) -> dict[str, int]:
     return dict(counted)
 
 
-def bytecode_of(file: Path) -> list[Path]:
-    return list((file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"))
+def bytecode_of(file: Path) -> Path:
+    name = f"{file.stem}.{sys.implementation.cache_tag}.pyc"
+    return file.parent / "__pycache__" / name
 
 
 def test_a_real_environment_agrees_with_importlib_metadata():
@@ -67,7 +68,7 @@ def test_a_real_environment_agrees_with_importlib_metadata():
         mine = expected.setdefault(canonicalize_name(found.metadata["Name"]), {})
         for file in found.files or ():
             real = Path(os.path.normpath(str(found.locate_file(file))))
-            for path in [real, *(bytecode_of(real) if real.suffix == ".py" else ())]:
+            for path in (real, bytecode_of(real)):
                 if path in tree and path.is_file():
                     mine[path] = path.stat().st_size
     ledger = ledger_of(buffer.getvalue())

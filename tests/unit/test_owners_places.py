@@ -179,9 +179,10 @@ def test_what_a_copying_layer_brought_is_the_application_s(command: str):
 
 
 def test_what_a_run_step_left_is_not_the_application_s():
-    held = ledger(layer({"opt/x": b"1"}), created_by=["RUN /bin/sh -c COPY # buildkit"])
+    for command in ("RUN /bin/sh -c COPY # buildkit", "|1 A=b /bin/sh -c echo COPY x"):
+        held = ledger(layer({"opt/x": b"1"}), created_by=[command])
 
-    assert "unowned" == owner(held, "opt/x")
+        assert "unowned" == owner(held, "opt/x")
 
 
 def test_a_copied_binary_on_an_empty_base_is_an_application():
@@ -209,9 +210,11 @@ def test_bytecode_made_later_belongs_to_the_source_that_was_copied():
 
 
 def test_evidence_is_a_short_line_without_control_characters():
-    held = ledger(layer({"srv/a": b"1"}), created_by=["COPY \x1b[31m" + "x" * 999 + " /srv"])
+    command = "ADD https://me:secret@x.example/a \x1b[31m" + "x" * 999 + " /srv"
+    held = ledger(layer({"srv/a": b"1"}), created_by=[command])
 
     evidence = held.claim_of[b"srv/a"].evidence
+    assert "secret" not in evidence
     assert len(evidence) <= 120
     assert evidence.isprintable()
 
