@@ -35,6 +35,8 @@ MOUNTS = 1000
 """Mounts of one temporary container at most."""
 RECORD = 1 << 30
 """Bytes that the engine's record of a layer may have: 40 bytes for each of its members."""
+ALONE = 100
+"""Files that no mount can name, asked for one by one, at most."""
 WHOLE = 1 << 20
 """A larger file of which only the beginning is wanted takes a request of its own."""
 
@@ -141,7 +143,9 @@ def _terminated_as_interrupt() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def archived(client: APIClient, container: str, path: str) -> Generator[tuple[str, Header, Stream]]:
+def archived(
+    client: APIClient, container: str, path: str | bytes
+) -> Generator[tuple[str, Header, Stream]]:
     """The regular files below a path of a container, in the order of their names."""
     body = chunks(request(client, f"/containers/{container}/archive", path=path))
     with closing(body):
@@ -161,6 +165,8 @@ class Shown:
     _records: list[bytes] = field(default_factory=list)
     _scans: dict[int, list[tuple[Header, bytes | None]]] = field(default_factory=dict)
     _want: Want | None = None
+    complete: bool = True
+    """False once something wanted could not be had, so that the scan is not kept."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def config(self, source: str) -> bytes:
@@ -193,9 +199,9 @@ class Shown:
         sources: list[str] = []
         limits: list[int] = []
         takers: list[tuple[int, int]] = []
-        for number, (place, record) in enumerate(zip(self.places, self.records(), strict=True)):
-            split = Split(iter([record]), _nothing, f"layer {place.diff_id}")
-            headers = [header for header, _ in members(split, lambda _: 0, split.name)]
+        others: list[tuple[int, int, int]] = []
+        for number, place in enumerate(self.places):
+            headers = self._headers(number)
             scan: list[tuple[Header, bytes | None]] = [(header, None) for header in headers]
             symlinks = {header.path for header in headers if header.kind is SYMLINK}
             for at, header in enumerate(headers):
@@ -208,6 +214,8 @@ class Shown:
                     sources.append(source)
                     limits.append(min(wanted, header.stored))
                     takers.append((number, at))
+                else:
+                    others.append((number, at, min(wanted, header.stored)))
             self._scans[number] = scan
         sizes = [self._scans[number][at][0].stored for number, at in takers]
         for found, content in self._fetch(sources, limits, sizes).items():
@@ -215,7 +223,31 @@ class Shown:
             header, _ = self._scans[number][at]
             if len(content) == limits[found]:
                 self._scans[number][at] = header, content
+            else:
+                self.complete = False
+        for number, at, limit in others[:ALONE]:
+            header, _ = self._scans[number][at]
+            for file, stream in self._alone(number, header):
+                content = stream.at(file.data, min(limit, file.stored))
+                if len(content) == limit:
+                    self._scans[number][at] = header, content
+        if any(self._scans[number][at][1] is None for number, at, _ in others):
+            self.complete = False
         self._want = want
+
+    def _alone(self, number: int, header: Header) -> Iterator[tuple[Header, Stream]]:
+        """A file that no mount can name, found by the engine from the layer's folder on."""
+        mounts = [(self.places[number].folder, f"{FOLDER}/layer")]
+        with temporary(self.client, self.image, mounts) as container:
+            path = f"{FOLDER}/layer/".encode() + header.path
+            try:
+                with closing(archived(self.client, container, path)) as files:
+                    for _, file, stream in files:
+                        if file.stored == header.stored:
+                            yield file, stream
+                        return
+            except MediumError:
+                return  # it lies behind a symlink that leads out of the layer
 
     def _fetch(
         self, sources: Sequence[str], limits: Sequence[int], sizes: Sequence[int] = ()
@@ -247,58 +279,96 @@ class Shown:
 
     def copies(self, number: int, headers: Iterable[Header]) -> Iterator[tuple[Header, Read]]:
         """Files of one layer, one at a time in a temporary file."""
+        name = f"layer {self.places[number].diff_id}"
+        for header, found, stream in self._streams(number, headers):
+            for _, read in copied(stream, [found], name):
+                yield header, read
+
+    def _streams(
+        self, number: int, headers: Iterable[Header]
+    ) -> Generator[tuple[Header, Header, Stream]]:
+        """Files of one layer in the tar's order, each with where it is in which stream."""
         place = self.places[number]
-        wanted = sorted(headers, key=lambda header: header.data)
-        for first in range(0, len(wanted), MOUNTS):
-            part = wanted[first : first + MOUNTS]
-            mounts = [(_path(place, header), f"{FOLDER}/{at:06}") for at, header in enumerate(part)]
-            with (
-                temporary(self.client, self.image, mounts) as container,
-                closing(archived(self.client, container, FOLDER)) as files,
-            ):
-                for name, found, stream in files:
-                    header = part[int(name.rpartition("/")[2])]
-                    for _, read in copied(stream, [found], f"layer {place.diff_id}"):
-                        yield header, read
+        symlinks = {header.path for header in self._headers(number) if header.kind is SYMLINK}
+        batch: list[Header] = []
+        for header in sorted(headers, key=lambda header: header.data):
+            if _source(place, header, symlinks):
+                batch.append(header)
+                if len(batch) < MOUNTS:
+                    continue
+                yield from self._together(place, batch)
+            else:
+                yield from self._together(place, batch)
+                for found, stream in self._alone(number, header):
+                    yield header, found, stream
+            batch = []
+        yield from self._together(place, batch)
+
+    def _together(
+        self, place: Place, batch: Sequence[Header]
+    ) -> Iterator[tuple[Header, Header, Stream]]:
+        if not batch:
+            return
+        # The engine hands them out in the order of their names.
+        mounts = [
+            (f"{place.folder}/{header.path.decode()}", f"{FOLDER}/{at:06}")
+            for at, header in enumerate(batch)
+        ]
+        with (
+            temporary(self.client, self.image, mounts) as container,
+            closing(archived(self.client, container, FOLDER)) as files,
+        ):
+            for name, found, stream in files:
+                yield batch[int(name.rpartition("/")[2])], found, stream
+
+    def _headers(self, number: int) -> list[Header]:
+        split = Split(
+            iter([self.records()[number]]), _nothing, f"layer {self.places[number].diff_id}"
+        )
+        return [header for header, _ in members(split, lambda _: 0, split.name)]
+
+    def _whole(self, number: int) -> Generator[tuple[Header, Header, Stream]]:
+        """All files of one layer in the tar's order, by one request where that is possible."""
+        headers = [header for header in self._headers(number) if header.stored]
+        names = [header.path.split(b"/") for header in headers]
+        if names != sorted(names):
+            yield from self._streams(number, headers)
+            return
+        # This is the order that Docker itself writes layers in, and hands out a folder's files.
+        by_path = {header.path: header for header in headers}
+        mounts = [(self.places[number].folder, f"{FOLDER}/layer")]
+        with (
+            temporary(self.client, self.image, mounts) as container,
+            closing(archived(self.client, container, f"{FOLDER}/layer")) as files,
+        ):
+            for name, found, stream in files:
+                header = by_path.get(name.partition("/")[2].encode("utf-8", "surrogateescape"))
+                if header is not None:
+                    yield header, found, stream
 
     def tar(self, number: int) -> Generator[bytes]:
-        """One layer's tar, put together from its record and its files.
-
-        The engine hands files out in the order of their names, as nearly every layer has them.
-        """
-        place = self.places[number]
-        record = self.records()[number]
-        name = f"layer {place.diff_id}"
-        with (
-            temporary(self.client, self.image, [(place.folder, f"{FOLDER}/0")]) as container,
-            closing(archived(self.client, container, f"{FOLDER}/0")) as files,
-        ):
-            now: tuple[bytes, Header, Stream] | None = None
+        """One layer's tar, put together from its record and its files."""
+        name = f"layer {self.places[number].diff_id}"
+        with closing(self._whole(number)) as files:
+            now: tuple[Header, Header, Stream] | None = None
 
             def content(path: bytes, offset: int, length: int) -> bytes:
                 nonlocal now
-                while now is None or now[0] != path:
-                    following = next(files, None)
-                    if following is None:
+                while now is None or now[0].path != path:
+                    now = next(files, None)
+                    if now is None:
                         raise MediumError(
-                            f"the engine hands out the files of {name} in another order",
+                            f"the engine does not hand out {path!r:.200} of {name}",
                             hint="save the image to an archive and name that",
                         )
-                    found, header, stream = following
-                    below = found.partition("/")[2]
-                    now = below.encode("utf-8", "surrogateescape"), header, stream
-                _, header, stream = now
-                return stream.at(header.data + offset, min(length, header.stored - offset))
+                _, found, stream = now
+                return stream.at(found.data + offset, min(length, found.stored - offset))
 
-            yield from Split(iter([record]), content, name).chunks()
+            yield from Split(iter([self.records()[number]]), content, name).chunks()
 
 
 def _nothing(path: bytes, offset: int, length: int) -> bytes:
     return b""
-
-
-def _path(place: Place, header: Header) -> str:
-    return f"{place.folder}/{header.path.decode('utf-8', 'surrogateescape')}"
 
 
 def _source(place: Place, header: Header, symlinks: set[bytes]) -> str | None:
@@ -332,8 +402,9 @@ class ShownContent:
         return self.shown.places[self.number].diff_id
 
     @property
-    def cache_key(self) -> str:
-        return self.diff_id  # the engine checked it when the layer came in
+    def cache_key(self) -> str | None:
+        # the engine checked the tar against it when the layer came in
+        return self.diff_id if self.shown.complete else None
 
     def members(self, want: Want) -> Iterator[tuple[Header, bytes | None]]:
         yield from self.shown.scan(self.number, want)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from slimmer.image import ImageError
+from slimmer.index import resolve
 from slimmer.stores.compression import PACKED, decompressed, verified
 from slimmer.stores.content import Extent, MediumError, as_file, members
 from slimmer.tarstream import normalised
@@ -206,10 +207,15 @@ class Tree:
                 return self._file[1]
             os.close(self._file[1])
             self._file = None
-        directory, _, name = path.rpartition(b"/")
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-            fd = os.open(name, flags, dir_fd=self._parent(directory))
+            try:
+                fd = self._open(path)
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                    raise
+                # A layer may put a file behind a symlink of its own; what it unpacks to lies there.
+                directory, _, name = path.rpartition(b"/")
+                fd = self._open(resolve(directory, self._link) + b"/" + name)
         except OSError as error:
             raise MediumError(
                 f"cannot read {path!r:.200} in the engine's folder: {error.strerror}",
@@ -222,6 +228,20 @@ class Tree:
                 hint="save the image to an archive and name that",
             )
         return fd
+
+    def _open(self, path: bytes) -> int:
+        directory, _, name = path.rpartition(b"/")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(name, flags, dir_fd=self._parent(directory))
+
+    def _link(self, path: bytes) -> bytes | None:
+        directory, _, name = path.rpartition(b"/")
+        try:
+            return os.readlink(name, dir_fd=self._parent(directory))
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # no symlink
+                return None
+            raise
 
     def read(self, path: bytes, offset: int, length: int) -> bytes:
         return os.pread(self.open(path), length, offset)

@@ -1,0 +1,86 @@
+"""Real engines for the tests that need one: each started for itself, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket's."""
+    path = Path(tempfile.mkdtemp(prefix="slim-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def running(command: list[str], socket: Path, log: Path) -> Iterator[None]:
+    """A service, from when its socket is there until it has stopped."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        for _ in range(300):
+            if socket.exists():
+                break
+            if process.poll() is not None:
+                break
+            time.sleep(0.1)
+        if not socket.exists():
+            lines = log.read_text(errors="replace").strip().splitlines()
+            pytest.skip(f"{command[0]} does not start here: {lines[-1] if lines else 'no word'}")
+        time.sleep(0.3)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _needs(*programs: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to start an engine")
+    for program in programs:
+        if not shutil.which(program):
+            pytest.skip(f"needs {program}")
+
+
+@pytest.fixture(scope="session")
+def docker_socket() -> Iterator[str]:
+    """A Docker engine of its own; yields what DOCKER_HOST is for it."""
+    _needs("dockerd", "docker")
+    with short_folder() as folder:
+        socket = folder / "d.sock"
+        command = ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/run"]
+        command += ["--pidfile", f"{folder}/pid", "--host", f"unix://{socket}"]
+        command += ["--bridge", "none", "--iptables=false", "--storage-driver", "overlay2"]
+        with running(command, socket, folder / "log"):
+            yield f"unix://{socket}"
+
+
+@pytest.fixture(scope="session")
+def podman_socket() -> Iterator[str]:
+    """A Podman service of its own; yields what CONTAINER_HOST is for it."""
+    _needs("podman")
+    with short_folder() as folder:
+        socket = folder / "p.sock"
+        command = ["podman", "--root", f"{folder}/root", "--runroot", f"{folder}/run"]
+        command += ["system", "service", "--time", "0", f"unix://{socket}"]
+        with running(command, socket, folder / "log"):
+            yield f"unix://{socket}"
