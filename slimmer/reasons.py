@@ -23,7 +23,7 @@ class OwnerError(SlimmerError):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One owner on the way from what was asked for to what is asked about."""
+    """One owner that requires what is asked about, itself or through others."""
 
     owner: str
     size: int
@@ -45,10 +45,13 @@ class Reasons:
     """Whether somebody asked for it by name."""
     evidence: tuple[str, ...]
     """What says that the bytes are its own."""
+    required_by: tuple[str, ...]
+    """Who requires it directly."""
     chains: tuple[tuple[str, ...], ...]
     """From what was asked for to it, shortest first."""
     links: tuple[Link, ...]
-    """Every owner of the chains, what retains most first, and itself last."""
+    """Every owner that requires it, itself or through others: what retains most first, and what
+    is asked about last."""
     unmet: tuple[str, ...]
     """Requirements of its own that nothing in the image meets."""
 
@@ -71,7 +74,7 @@ def reasons(ledger: Attribution, graph: DependencyGraph, name: str) -> tuple[Rea
         )
     if not found:
         known = {part for owner in sizes for part in _names(owner)[:1]}
-        close = [one_line(part) for part in get_close_matches(name, sorted(known), n=3, cutoff=0.5)]
+        close = [one_line(part) for part in get_close_matches(name, sorted(known), n=3, cutoff=0.6)]
         raise OwnerError(
             f"nothing in the image is called {name!r:.100}",
             hint=f"did you mean {', '.join(close)}?"
@@ -94,7 +97,7 @@ def _reasons(
     chains = graph.chains(owner)
     known = graph.distributions.get(owner)
     links: list[Link] = []
-    for one in dict.fromkeys(step for chain in chains for step in chain):
+    for one in _requiring(graph, owner):
         leaves = graph.leaves_with(one)
         others = sorted(
             (other for other in leaves if other != one),
@@ -118,7 +121,24 @@ def _reasons(
         retained=graph.retained(owner),
         requested=known.requested if known else False,
         evidence=tuple(one_line(text) for text in evidence),
+        required_by=tuple(sorted(printable(str(one)) for one in known.required_by))
+        if known
+        else (),
         chains=tuple(tuple(printable(str(step)) for step in chain) for chain in chains),
         links=tuple(links),
         unmet=tuple(one_line(text) for text in (known.unmet if known else ())),
     )
+
+
+def _requiring(graph: DependencyGraph, owner: Owner) -> set[Owner]:
+    """An owner of the graph with all that require it, directly or through others."""
+    if owner not in graph.distributions:
+        return set()
+    found = {owner}
+    todo = [owner]
+    while todo:
+        for other in graph.distributions[todo.pop()].required_by:
+            if other not in found:
+                found.add(other)
+                todo.append(other)
+    return found

@@ -83,11 +83,17 @@ def _reasons(reasons: Reasons, pen: Pen, top: int) -> Iterable[RenderableType]:
     if chains:
         yield Text("Brought in by", style="bold")
         for chain in chains[:top]:
-            yield pen.below(arrow.join(pen.text(name).plain for name in chain))
+            yield pen.below(arrow.join(chain))
         if len(chains) > top:
             yield pen.below(f"and {len(chains) - top:,} longer chains", "dim")
     else:
         yield pen.below("nothing in the image requires it")
+    if len(reasons.required_by) > 1:
+        yield ""
+        yield Text("Required by", style="bold")
+        more = len(reasons.required_by) - 2 * top
+        names = ", ".join(reasons.required_by[: 2 * top])
+        yield pen.below(f"{names}, and {more} more" if more > 0 else names)
     if reasons.links:
         yield ""
         yield from pen.table(tables.links(reasons, top).told())

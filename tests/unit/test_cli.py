@@ -171,6 +171,21 @@ def test_why_helps_with_a_name_that_is_not_there(run, image):
     assert "nothing in the image is called 'unownd'\nhint: did you mean unowned?" in err
 
 
+@pytest.mark.parametrize("form", ["text", "json", "markdown"])
+def test_no_name_of_an_image_reaches_the_terminal_as_it_is(run, tmp_path, form):
+    evil = "opt/\x1b]0;x\x07\x1b[31m\n\u202e\u200b<script>|`@a/\udcff.py"
+    image = tiny.oci(
+        [tiny.layer({evil: b"x" * 9}), tiny.layer({}, removed=[evil])],
+        str(tmp_path / "evil"),
+        created_by=["RUN \x1b[2J|`<b>\u202e", "\x9b31m"],
+    )
+    code, out, err = run("inspect", image, "--format", form)
+
+    assert 0 == code
+    assert all(line.isprintable() for line in (out + err).split("\n"))
+    assert r"\u202e" in out.replace("\\\\", "\\")
+
+
 def test_problems_of_the_image_go_to_stderr_and_into_the_report(run, tmp_path):
     image = tiny.oci(
         [tiny.layer({}, symlinks={"lib": "usr/lib"}), tiny.layer({"lib/x": b"x"})],
