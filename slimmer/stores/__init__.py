@@ -1,7 +1,7 @@
 """Where images come from and go to: archives, OCI layouts, engines; registries come later.
 
-`open` is all that a caller needs. Each medium has a module of its own, imported when it is asked
-for: an archive must not wait for the import of an engine's client.
+`open` and `write` are all that a caller needs. Each medium has a module of its own, imported when
+it is asked for: an archive must not wait for the import of an engine's client.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimmer.stores.content import MediumError
+from slimmer.stores.writing import WriteError, Written, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,4 +143,4 @@ def _example(transport: str) -> str:
     return f"{transport}:image.tar" if transport.endswith("archive") else f"{transport}:app:latest"
 
 
-__all__ = ["TRANSPORTS", "MediumError", "open"]
+__all__ = ["TRANSPORTS", "MediumError", "WriteError", "Written", "open", "write"]
