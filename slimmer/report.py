@@ -271,39 +271,40 @@ def _chosen(ledger: Attribution, pattern: str) -> Mapping[bytes, int]:
 
 
 def _sum(ledger: Attribution, chosen: Mapping[bytes, int] | None) -> _Sums:
-    # The third hot loop: 66,550 paths in 35 ms. Plain dictionaries of numbers, no object per path.
+    # The third hot loop: 62,000 files in 30 ms. Plain dictionaries of numbers, no object per path.
     sizes = ledger.size_of if chosen is None else chosen
     claim_of = ledger.claim_of
     category_of = ledger.category_of
     layer_of = ledger.index.layer_of
-    binaries = ledger.binaries
-    by_claim: dict[Claim, dict[tuple[Category, int], int]] = {}
-    counts: dict[Claim, int] = {}
+    groups: dict[tuple[Claim, Category, int], list[int]] = {}
     directories: dict[bytes, list[int]] = {}
     for path, size in sizes.items():
-        claim = claim_of[path]
-        mine = by_claim.get(claim)
-        if mine is None:
-            mine = by_claim[claim] = {}
-            counts[claim] = 0
-        counts[claim] += 1
-        directory = path[: max(path.rfind(b"/"), 0)]
+        key = (claim_of[path], category_of[path], layer_of[path])
+        group = groups.get(key)
+        if group is None:
+            groups[key] = [size, 1]
+        else:
+            group[0] += size
+            group[1] += 1
+        directory = path.rpartition(b"/")[0]
         here = directories.get(directory)
         if here is None:
             directories[directory] = [size, 1]
         else:
             here[0] += size
             here[1] += 1
-        if not size:
-            continue
-        layer = layer_of[path]
-        if path in binaries:
+    by_claim: dict[Claim, dict[tuple[Category, int], int]] = defaultdict(lambda: defaultdict(int))
+    counts: dict[Claim, int] = defaultdict(int)
+    for (claim, category, layer), (size, files) in groups.items():
+        by_claim[claim][category, layer] += size
+        counts[claim] += files
+    for path in ledger.binaries:
+        if path in sizes:
+            mine = by_claim[claim_of[path]]
+            layer = layer_of[path]
+            mine[category_of[path], layer] -= sizes[path]
             for category, part in ledger.categories(path):
-                key = (category, layer)
-                mine[key] = mine.get(key, 0) + part
-        else:
-            key = (category_of[path], layer)
-            mine[key] = mine.get(key, 0) + size
+                mine[category, layer] += part
     categories: dict[Category, int] = defaultdict(int)
     for parts in by_claim.values():
         for (category, _), size in parts.items():
@@ -328,8 +329,9 @@ def _owners(
         layers: dict[int, int] = defaultdict(int)
         for claim in mine:
             for (category, layer), size in sums.by_claim.get(claim, {}).items():
-                categories[category] += size
-                layers[layer] += size
+                if size:
+                    categories[category] += size
+                    layers[layer] += size
         rows.append(
             OwnerRow(
                 kind=printable(owner.kind),
