@@ -221,14 +221,24 @@ def _promote(
     """Find a new first name for each file whose first name leaves while others stay."""
     names: dict[bytes, list[Header]] = {}
     files: dict[bytes, Header] = {}
+    linked: dict[bytes, bytes] = {}
     for header in layer.headers:
         if header.kind is HARDLINK:
-            names.setdefault(header.link, []).append(header)
-        elif header.kind is FILE:
+            # A link to a link is one to the file that holds the content.
+            first = linked.get(header.link, header.link)
+            linked[header.path] = first
+            names.setdefault(first, []).append(header)
+        else:
             files[header.path] = header
+            linked.pop(header.path, None)
     for first, others in names.items():
         holder = files.get(first)
-        if holder is None or holder.start not in drops:
+        if holder is None:
+            continue
+        if holder.start not in drops:
+            for header in others:
+                if header.link != first and header.start not in drops:
+                    links.setdefault(header.start, first)
             continue
         staying = [header for header in others if header.start not in drops]
         if not staying:

@@ -158,6 +158,8 @@ def _to_file(
             config, layers, digest = write_archive(Path(place), draft, names, fill, None)
         else:
             config, layers, digest = write_layout(Path(place), tag, draft, names, fill)
+    if docker and packing.format == "zstd":
+        told = (*told, "layers in zstd are for Docker 23 and newer, Podman and skopeo")
     stored = sum(layer.size for layer in layers)
     reused = sum(layer.reused for layer in layers)
     return Written(

@@ -6,20 +6,23 @@ import io
 import tarfile
 from typing import TYPE_CHECKING
 
+import odd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import Bytes, config, image
+from tiny import Bytes, config, image, layer
 
 from slimmer.changes import Changes
 from slimmer.image import Config, Digest, Image
 from slimmer.index import Evidence, Index
-from slimmer.rewrite import rewritten
+from slimmer.rewrite import RewriteError, flattened, overlaid, rewritten
 from slimmer.splice import Copy, Literal, Splice
 from slimmer.tarstream import DIRECTORY, FILE, HARDLINK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from slimmer.draft import Draft
     from slimmer.tarstream import Header
 
 NAMES = ("a", "b", "c\udcff", "d" * 120, "e")
@@ -84,12 +87,19 @@ def _member(name: str, kind: bytes) -> tarfile.TarInfo:
     return member
 
 
+PLAN = Digest.of(b"plan")
+
+
 def written(source: Image, changes: Changes) -> Image:
     """The draft of these changes, written to memory."""
-    draft = rewritten(source, changes, Digest.of(b"plan"), "test")
+    return in_memory(rewritten(source, changes, PLAN, "test"))
+
+
+def in_memory(draft: Draft) -> Image:
+    """A draft, written."""
     tars = [b"".join(layer.chunks()) for layer in draft.layers]
-    for layer, tar in zip(draft.layers, tars, strict=True):
-        assert layer.edit is None or layer.length in (None, len(tar))
+    for one, tar in zip(draft.layers, tars, strict=True):
+        assert one.length in (None, len(tar))
     finished = draft.finish([Digest.of(tar) for tar in tars])
     return Image.of("after", finished, [(Bytes(tar), None, None) for tar in tars])
 
@@ -121,9 +131,9 @@ def tree(index: Index) -> Mapping[bytes, tuple[object, ...]]:
 def _file(index: Index, path: bytes) -> tuple[Header, bytes]:
     """The member that holds a file's content, and the content."""
     header = index.visible[path]
-    for layer in range(index.layer_of[path], -1, -1):
-        tar = index.layers[layer].layer.content.tar
-        held = {one.path: one for one in index.layers[layer].headers}
+    for number in range(index.layer_of[path], -1, -1):
+        tar = index.layers[number].layer.content.tar
+        held = {one.path: one for one in index.layers[number].headers}
         if header.kind == HARDLINK:
             header = held.get(header.link, header)
         if header.kind == FILE:
@@ -131,13 +141,8 @@ def _file(index: Index, path: bytes) -> tuple[Header, bytes]:
     raise AssertionError(f"{path!r} has no content")
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(layers(), min_size=1, max_size=4), st.data())
-def test_the_written_tree_is_the_old_one_minus_exactly_the_removals(
-    tars: list[bytes], data: st.DataObject
-):
-    source = image(*tars)
-    before = scan(source)
+def planned(before: Index, data: st.DataObject) -> tuple[Changes, set[bytes], set[bytes]]:
+    """Changes of all kinds; the paths that are to leave, and those that get new content."""
     paths = sorted(before.visible)
     removed = data.draw(st.sets(st.sampled_from(paths), max_size=4)) if paths else set()
     for path in list(removed):
@@ -154,17 +159,73 @@ def test_the_written_tree_is_the_old_one_minus_exactly_the_removals(
         path: Splice((Literal(b"new"), Copy(0, before.visible[path].size)))
         for path in rewritten_paths
     }
-    changes = Changes.of(before, removed, dropped, splices)
+    return Changes.of(before, removed, dropped, splices), removed, set(splices)
+
+
+def promised(changes: Changes, new: set[bytes]) -> Mapping[bytes, tuple[object, ...]]:
+    """The tree that these changes are to leave."""
+    expected = {
+        path: row for path, row in tree(changes.before).items() if path not in changes.removed
+    }
+    for path in new:
+        kind, content, *rest = expected[path]
+        expected[path] = (kind, b"new" + content, *rest)
+    return expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(layers(), min_size=1, max_size=4), st.data())
+def test_the_written_tree_is_the_old_one_minus_exactly_the_removals(
+    tars: list[bytes], data: st.DataObject
+):
+    source = image(*tars)
+    before = scan(source)
+    changes, removed, new = planned(before, data)
 
     after = scan(written(source, changes))
 
-    expected = {path: row for path, row in tree(before).items() if path not in changes.removed}
-    for path in splices:
-        kind, content, *rest = expected[path]
-        expected[path] = (kind, b"new" + content, *rest)
-    assert expected == tree(after)
+    assert promised(changes, new) == tree(after)
     assert (changes.after.unpacked, changes.after.rootfs) == (after.unpacked, after.rootfs)
     assert removed >= {path for path in changes.removed if before.visible[path].kind != DIRECTORY}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(layers(), min_size=1, max_size=4), st.data())
+def test_flattened_it_shows_the_same_tree_in_fewer_layers(tars: list[bytes], data: st.DataObject):
+    source = image(*tars)
+    changes, _, new = planned(scan(source), data)
+    first = data.draw(st.integers(0, len(tars) - 1))
+    draft = flattened(source, changes, PLAN, "test", first)
+
+    result = in_memory(draft)
+    after = scan(result)
+
+    assert promised(changes, new) == tree(after)
+    assert len(result.layers) <= first + 1
+    assert draft.unpacked == after.unpacked
+    if first == 0:
+        assert not after.layers or not after.layers[0].whiteouts
+        assert after.unpacked == after.rootfs == changes.after.rootfs
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(layers(), min_size=1, max_size=4), st.data())
+def test_overlaid_it_shows_the_same_tree_and_every_layer_is_as_it_was(
+    tars: list[bytes], data: st.DataObject
+):
+    source = image(*tars)
+    changes, _, new = planned(scan(source), data)
+    draft = overlaid(source, changes, PLAN, "test")
+
+    result = in_memory(draft)
+    after = scan(result)
+
+    assert promised(changes, new) == tree(after)
+    kept = source.config.diff_ids
+    assert kept == result.config.diff_ids[: len(kept)]
+    assert draft.unpacked == after.unpacked
+    if changes.removed:
+        assert "unpacked" in draft.notices[0]
 
 
 def _single(index: Index, path: bytes) -> bool:
@@ -200,8 +261,8 @@ def test_an_untouched_layer_keeps_its_digest_and_twice_gives_the_same(
     first = written(source, changes)
 
     assert first.id == written(source, Changes.of(scan(source), removed)).id
-    for layer, edit in zip(source.layers, changes.edits, strict=True):
-        assert bool(edit) or layer.diff_id in first.config.diff_ids
+    for one, edit in zip(source.layers, changes.edits, strict=True):
+        assert bool(edit) or one.diff_id in first.config.diff_ids
 
 
 def test_history_and_runtime_config_are_carried_and_say_what_happened():
@@ -223,6 +284,81 @@ def test_history_and_runtime_config_are_carried_and_say_what_happened():
 
 
 def _tar(files: dict[str, bytes]) -> bytes:
-    from tiny import layer
-
     return layer(files)
+
+
+MODES = {
+    "rewrite": lambda source, changes: rewritten(source, changes, PLAN, "test"),
+    "flatten": lambda source, changes: flattened(source, changes, PLAN, "test"),
+    "flatten from 1": lambda source, changes: flattened(source, changes, PLAN, "test", 1),
+    "overlay": lambda source, changes: overlaid(source, changes, PLAN, "test"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_odd_image_keeps_all_that_was_not_to_leave(mode: str):
+    source = image(*odd.layers())
+    changes = Changes.of(scan(source), odd.REMOVED)
+
+    after = scan(in_memory(MODES[mode](source, changes)))
+
+    assert promised(changes, set()) == tree(after)
+    assert {b"only", b"was-link"} <= changes.removed
+    third = b"links/third" + b"x" * 120
+    assert b"shared" * 200 == _file(after, third)[1], "a file outlives its first name"
+    server = after.visible[b"app/server"]
+    assert dict(server.xattrs) == {b"security.capability": odd.CAPABILITY}
+    assert (0o4755, 1_600_000_000_123_456_789) == (server.mode, server.mtime)
+    assert (1_000_003, True) == (
+        after.visible[b"app/sparse"].size,
+        after.visible[b"app/sparse"].sparse,
+    )
+    assert (1, 5) == after.visible[b"dev/zero"].device
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_history_tells_of_as_many_layers_as_there_are(mode: str):
+    tars = odd.layers()
+    source = Image.of(
+        "app:1",
+        Config.parse(config(tars, ["FROM", "A", "B", "C"])),
+        [(Bytes(tar), None, None) for tar in tars],
+    )
+
+    after = in_memory(MODES[mode](source, Changes.of(scan(source), odd.REMOVED)))
+
+    assert not after.problems
+    assert len(after.layers) == sum(not entry.empty_layer for entry in after.config.history)
+    assert ["FROM", "A", "B", "C"] == [entry.created_by for entry in after.config.history][:4]
+    assert {"rewrite": 3, "flatten": 1, "flatten from 1": 2, "overlay": 5}[mode] == len(
+        after.layers
+    )
+
+
+def test_a_link_across_layers_takes_its_content_along():
+    lower = _tar({"a": b"content"})
+    upper = layer({}, links={"b": "a"})
+    top = layer({}, removed=["a"])
+    source = image(lower, upper, top)
+    changes = Changes.of(scan(source))
+
+    after = scan(in_memory(flattened(source, changes, PLAN, "test")))
+
+    assert {b"b": b"content"} == {path: _file(after, path)[1] for path in after.visible}
+    with pytest.raises(RewriteError, match="layer 1 links b'b' to a file of layer 0"):
+        flattened(source, changes, PLAN, "test", 1)
+
+
+def test_a_link_chain_survives_the_loss_of_its_middle():
+    source = image(layer({"a": b"1"}, links={"b": "a", "c": "b"}))
+
+    after = scan(written(source, Changes.of(scan(source), [b"b"])))
+
+    assert [b"1", b"1"] == [_file(after, path)[1] for path in (b"a", b"c")]
+
+
+def test_there_is_nothing_to_flatten_from_beyond_the_last_layer():
+    source = image(_tar({"a": b"1"}))
+
+    with pytest.raises(RewriteError, match="no layer 1"):
+        flattened(source, Changes.of(scan(source)), PLAN, "test", 1)
