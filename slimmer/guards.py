@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from slimmer.names import printable
 from slimmer.plan import Refusal
-from slimmer.tarstream import HARDLINK
+from slimmer.tarstream import HARDLINK, SYMLINK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from slimmer.attribution import Owner
+    from slimmer.index import Index
     from slimmer.policy import Rule
     from slimmer.subject import Subject
 
@@ -144,3 +145,30 @@ _GUARDS: dict[str, Callable[[Subject, Sequence[bytes]], Iterator[Denial]]] = {
     "nothing-requires": _nothing_requires,
     "source-stays": _source_stays,
 }
+
+
+def dangling(subject: Subject, removed: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Symlinks that stay and whose target is among the removed paths: the link, and the target.
+
+    Any link on the way counts: what leads through a symlink that is gone leads nowhere.
+    """
+    index = subject.index
+    for link, target in subject.symlinks:
+        if link not in removed and (target in removed or _through(index, link, removed)):
+            yield link, target
+
+
+def _through(index: Index, link: bytes, removed: Collection[bytes]) -> bool:
+    """Whether the next link of a chain of symlinks is gone."""
+    for _ in range(40):
+        header = index.visible.get(link)
+        if header is None or header.kind is not SYMLINK:
+            return False
+        folder = link[: max(link.rfind(b"/"), 0)]
+        written = header.link if header.link.startswith(b"/") else folder + b"/" + header.link
+        around, _, name = written.rpartition(b"/")
+        real = index.resolve(around)
+        link = real + b"/" + name if real else name
+        if link in removed:
+            return True
+    return False

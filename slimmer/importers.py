@@ -491,20 +491,50 @@ def _named(tree: ast.AST, lazy: bool) -> Iterator[tuple[int, str, str, str]]:
 def _module_imports(
     sources: Iterable[tuple[bytes, bytes]], names: Collection[str]
 ) -> dict[str, Mention]:
-    """The first import statement of each of these top-level modules."""
-    wanted = "|".join(re.escape(name) for name in sorted(names))
-    find = re.compile(
-        rf"^[ \t]*(?:from|import)[ \t]+(?:[\w., \t]*,[ \t]*)?({wanted})\b(?!-)"
-        rf"|\bimport_module\([\"']({wanted})\b".encode(),
+    """The first place that imports each of these modules."""
+    wanted = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    search = re.compile(
+        rf"^[^\n#]*\b(?:from|import)[ \t][^\n]*\b(?:{wanted})\b"
+        rf"|import_module\(\s*[\"'](?:{wanted})\b".encode(),
         re.MULTILINE,
-    ).finditer
+    ).search
+    parts = {name: (*name.split("."),) for name in names}
     found: dict[str, Mention] = {}
     for path, source in sources:
-        for match in find(source):
-            name = (match[1] or match[2]).decode()
-            if name not in found:
-                line = source.count(b"\n", 0, match.start()) + 1
-                found[name] = Mention(path, line, name, match[1] is None)
+        if not path.endswith(b".pth") and not search(source):
+            continue
+        for line, module, doubt in _imported(path, source):
+            whole = (*module.split("."),)
+            for name, first in parts.items():
+                if name not in found and whole[: len(first)] == first:
+                    found[name] = Mention(path, line, module, doubt)
         if len(found) == len(names):
             break
     return found
+
+
+def _imported(path: bytes, source: bytes) -> Iterator[tuple[int, str, bool]]:
+    """Every module that a source imports by its whole name: line, name, doubt."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        for match in _LINE(source):
+            line = source.count(b"\n", 0, match.start()) + 1
+            base, _, plain = match.groups()
+            for part in [base] if base is not None else plain.split(b","):
+                yield line, part.split()[0].decode("utf-8", "replace") if part.split() else "", True
+        return
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names):
+                for alias in names:
+                    yield node.lineno, alias.name, False
+            case ast.ImportFrom(str(module), names, 0):
+                for alias in names:
+                    yield node.lineno, f"{module}.{alias.name}", False
+            case ast.Call(function, [ast.Constant(str(text)), *_]):
+                called = getattr(function, "attr", getattr(function, "id", ""))
+                if called in ("import_module", "__import__", "importorskip"):
+                    yield node.lineno, text, True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slimmer.names import printable
 from slimmer.policy import Globs, Selector
-from slimmer.tarstream import DIRECTORY, FILE, HARDLINK
+from slimmer.tarstream import DIRECTORY, FILE, HARDLINK, SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -173,6 +173,17 @@ class Subject:
                     known.append(first)
                 known.append(path)
         return {key: tuple(known) for key, known in names.items()}
+
+    @cached_property
+    def symlinks(self) -> Sequence[tuple[bytes, bytes]]:
+        """Every visible symlink that leads to something visible, and the real path of that."""
+        index = self.index
+        found = [
+            (path, index.resolve(path))
+            for path, header in index.visible.items()
+            if header.kind is SYMLINK
+        ]
+        return [(path, target) for path, target in found if target in index.visible]
 
     def contents(self, paths: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Whole small files."""

@@ -1,0 +1,210 @@
+"""Removes whole Python distributions: files, bytecode, scripts, metadata and licences.
+
+A distribution leaves only if nothing that stays requires it, imports it, or needs a library of it.
+With `options = { closure = true }` all that only it keeps leaves with it; `ignore = [globs]` names
+sources whose imports do not count, such as those of a bootstrap that brings its own copy.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slimmer.guards import dangling, freed
+from slimmer.names import printable
+from slimmer.plan import PlanError, Refusal, Step
+from slimmer.policy import Globs, Selector
+from slimmer.subject import LICENCES
+from slimmer.tarstream import DIRECTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from slimmer.attribution import Claim, Owner
+    from slimmer.policy import Rule
+    from slimmer.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDistribution:
+    """One step for each distribution, or for several that leave only together."""
+
+    name: str = "remove-distribution"
+
+    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step | Refusal]:
+        graph = subject.graph
+        if not rule.selector.owners:
+            return  # nobody means all of them
+        selected = {
+            owner
+            for owner in graph.distributions
+            if owner.kind == "pip" and rule.selector.owner(owner)
+        }
+        if dict(rule.options).get("closure"):
+            selected |= {
+                other
+                for owner in selected
+                for other in graph.leaves_with(owner)
+                if other.kind == "pip"
+            }
+        ignored = Globs(dict(rule.options).get("ignore", ()))
+        files = _files(subject, selected)
+        leaving = set(selected)
+        while leaving:
+            denied = _held(subject, leaving, files, ignored)
+            if not denied:
+                break
+            for owner, (guard, evidence) in sorted(denied.items()):
+                size = freed(subject, files[owner])
+                yield Refusal(rule.name, printable(str(owner)), guard, evidence, size)
+            leaving -= denied.keys()
+        for group in _groups(subject, leaving):
+            paths = frozenset(path for owner in group for path in files[owner])
+            size = freed(subject, paths)
+            if size:
+                yield Step(
+                    rule.name,
+                    self.name,
+                    printable(", ".join(map(str, group))),
+                    rule.safety,
+                    rule.why,
+                    "nothing that stays requires it, imports it or links a library of it",
+                    tuple(sorted(paths)),
+                    unpacked=size,
+                    rootfs=size,
+                    disturbs=size,
+                    options=(("distributions", [owner.name for owner in group]),),
+                )
+
+    def restore(self, subject: Subject, step: Step) -> Step:
+        """A distribution leaves whole or not at all, whatever became of the list of its files."""
+        names = set(dict(step.options).get("distributions", ()))
+        owners = {
+            owner
+            for owner in subject.graph.distributions
+            if owner.kind == "pip" and owner.name in names
+        }
+        whole = {path for paths in _files(subject, owners).values() for path in paths}
+        if not whole.issuperset(step.removes):
+            raise PlanError(f"the step {step.id} names files of other distributions")
+        return step
+
+
+def _files(subject: Subject, owners: Collection[Owner]) -> dict[Owner, list[bytes]]:
+    """Every file of each distribution that no other one claims; licences go with their files."""
+    shared = {
+        dispute.path
+        for dispute in subject.ledger.disputes
+        if any(claim.owner not in owners for claim in (dispute.kept, *dispute.refused))
+    }
+    visible = subject.index.visible
+    files: dict[Owner, list[bytes]] = {owner: [] for owner in owners}
+    for path, claim in subject.ledger.claim_of.items():
+        if claim.owner in files and path not in shared and visible[path].kind is not DIRECTORY:
+            files[claim.owner].append(path)
+    return files
+
+
+def _held(
+    subject: Subject,
+    leaving: Collection[Owner],
+    files: Mapping[Owner, Collection[bytes]],
+    ignored: Globs,
+) -> dict[Owner, tuple[str, str]]:
+    """Those of the distributions that something which stays needs: guard and evidence."""
+    held: dict[Owner, tuple[str, str]] = {}
+    kept = Selector(owners=subject.keep_owners) if subject.keep_owners else None
+    for owner in leaving:
+        distribution = subject.graph.distributions[owner]
+        needed = [other for other in distribution.required_by if other not in leaving]
+        stays = next((path for path in files[owner] if _stays(subject, path)), None)
+        if needed:
+            held[owner] = ("nothing-requires", f"{printable(str(needed[0]))} requires it")
+        elif kept is not None and kept.owner(owner):
+            held[owner] = ("nothing-requires", "the policy keeps it")
+        elif stays is not None:
+            held[owner] = ("nothing-requires", f"the policy keeps {printable(stays)}")
+    if held:
+        return held
+    gone = frozenset(path for owner in leaving for path in files[owner])
+    owner_of = subject.ledger.owner
+    for need, library in subject.linkage.lost(gone):
+        held.setdefault(owner_of(library), ("nothing-links", str(need)))
+    for link, target in dangling(subject, gone):
+        held.setdefault(owner_of(target), ("nothing-links", f"{printable(link)} leads to it"))
+    if held:
+        return held
+    modules = _modules(subject, leaving)
+    silent = gone
+    if ignored:
+        silent |= {path for path in subject.index.visible if path in ignored}
+    for name, mention in subject.importers.importing(modules, silent).items():
+        held.setdefault(modules[name], ("nothing-imports", str(mention)))
+    libraries = [path for path in gone if path in subject.linkage.binaries and b".so" in path]
+    for path, need in subject.linkage.named(libraries, gone).items():
+        held.setdefault(owner_of(path), ("nothing-links", str(need)))
+    return held
+
+
+def _stays(subject: Subject, path: bytes) -> bool:
+    """Whether a path was told to stay; metadata and licences have no use without the files."""
+    inside = b".dist-info/" in path or b".egg-info" in path or path in LICENCES
+    return not inside and path in subject.keep
+
+
+def _modules(subject: Subject, owners: Collection[Owner]) -> dict[str, Owner]:
+    """The modules that each of these distributions brings: top-level ones, and one level below
+    where others have a part in the same folder (`google`, `nvidia`)."""
+    brought: defaultdict[str, set[Owner]] = defaultdict(set)
+    below: defaultdict[str, set[Owner]] = defaultdict(set)
+    for claim in subject.ledger.claims:
+        if claim.owner.kind != "pip" or not claim.trees:
+            continue
+        for parts in _names(claim):
+            brought[parts[0]].add(claim.owner)
+            if len(parts) > 1:
+                below[".".join(parts[:2])].add(claim.owner)
+    modules: dict[str, Owner] = {}
+    for name, makers in brought.items():
+        if len(makers) == 1:
+            modules[name] = next(iter(makers))
+    for name, makers in below.items():
+        if len(makers) == 1 and name.partition(".")[0] not in modules:
+            modules[name] = next(iter(makers))
+    return {name: owner for name, owner in modules.items() if owner in owners}
+
+
+def _names(claim: Claim) -> Iterable[tuple[str, ...]]:
+    """The modules of a distribution's record, by their parts."""
+    site = claim.trees[0].rpartition(b"/")[0] + b"/"
+    found: dict[tuple[str, ...], None] = {}
+    for path in claim.files:
+        if not path.startswith(site) or not path.endswith((b".py", b".so")):
+            continue
+        parts = path[len(site) :].decode("utf-8", "replace").split("/")
+        parts[-1] = parts[-1].partition(".")[0]
+        if parts[-1] == "__init__":
+            parts.pop()
+        parts = parts[:2]
+        if parts and all(part.isidentifier() for part in parts):
+            found[tuple(parts)] = None
+    return found
+
+
+def _groups(subject: Subject, leaving: Collection[Owner]) -> list[list[Owner]]:
+    """Distributions that require one another, together: none of them leaves alone."""
+    left = set(leaving)
+    groups: list[list[Owner]] = []
+    while left:
+        todo = [min(left)]
+        group: set[Owner] = set()
+        while todo:
+            owner = todo.pop()
+            if owner in left:
+                left.discard(owner)
+                group.add(owner)
+                distribution = subject.graph.distributions[owner]
+                todo += [*distribution.requires, *distribution.required_by]
+        groups.append(sorted(group))
+    return groups
