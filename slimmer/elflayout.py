@@ -50,10 +50,10 @@ PAGE = 4096
 """Bytes of a page on x86-64, the only size there is."""
 LARGEST_PAGE = 65536
 """Bytes of the largest page that other machines are run with (64-bit ARM servers)."""
-SMALLEST_HOLE = 32768
+SMALLEST_HOLE = 16384
 """Bytes. Every hole costs two of the mappings that Linux grants a process (65,530). Of 18 libraries
-for torch 2.9 (4,976 MB, cut to sm_90) 2,452 holes from one page up leave 1,821 MB, and 1,882 holes
-from 32 KiB up leave 1,826 MB."""
+for torch 2.9 (4,976 MB, cut to sm_90) 2,452 holes from one page up leave 1,821 MB, and 2,014 holes
+from 16 KiB up leave 1,823 MB."""
 HOLES_LIMIT = 4096
 """Most holes in one file, for the same reason; the largest are taken."""
 SEGMENTS_LIMIT = 8192

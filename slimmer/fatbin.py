@@ -1,9 +1,8 @@
 """NVIDIA fat binaries: code for several GPU architectures, of which the driver picks one.
 
-NVIDIA does not publish the format. What is known here was read off real libraries and holds for
-each of the 11,000 entries of the torch 2.9 stack (CUDA 12.8, LZ4) and the 17,000 of the CUDA 13
-libraries of cuBLAS, cuDNN, cuSOLVER and NCCL (zstd), as `cuobjdump --list-elf/--list-ptx` lists
-them; the names of the first fields are those of the cricket and gpu-remoting projects.
+NVIDIA does not publish the format. What is known here was read off real libraries: of 42,923
+entries in the torch 2.9 stack (CUDA 12.8, LZ4) and in cuBLAS, cuDNN, cuSOLVER and NCCL for CUDA 13
+(zstd), kind, architecture and suffix are counted as the cuobjdump of CUDA 13.1 counts them.
 
 Region, in `.nv_fatbin` (linked code) and `__nv_relfatbin` (relocatable code), back to back:
 
@@ -11,14 +10,16 @@ Region, in `.nv_fatbin` (linked code) and `__nv_relfatbin` (relocatable code), b
 
 Entry, back to back behind the region's header:
 
-    +0  u16 kind (1 PTX, 2 cubin; 0x10 and 0x40 are said to exist)    +4  u32 header size (64 …)
+    +0  u16 kind (1 PTX, 2 cubin; 8 in cuFFT's own tables; others)    +4  u32 header size (64 …)
     +8  u64 payload size, padded to 8                                +16 u32 compressed size
     +28 u32 architecture (90 for sm_90)                              +40 u64 flags
     +56 u64 size when decompressed
 
 Flags: 0x2000 LZ4, 0x8000 zstd, 0x100000 architecture-specific (sm_90a), 0x200000
-family-specific (sm_100f). The last two agree with what cuobjdump prints and with what the
-libraries' build options name; 0x1000000 comes with every cubin for Blackwell and is not needed.
+family-specific (compute_120f); 0x1000000 comes with every cubin for Blackwell and is not needed.
+
+Regions elsewhere (`.ldata` of cuFFT, `.cask_resource` of cuBLASLt and cuSPARSELt) have one entry
+each and are found by the libraries' own tables, so that none of them could be left out.
 
 What may run where (CUDA programming guide, "Compute capabilities"; NVIDIA's compatibility
 guides): a cubin runs on GPUs of its own major version whose minor version is not lower; an
