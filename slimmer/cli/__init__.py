@@ -16,6 +16,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
+from slimmer.cli.help import Help
 from slimmer.cli.rim import Rim
 from slimmer.errors import SlimmerError
 
@@ -40,17 +41,17 @@ docker-archive:app.tar, oci:folder:tag, oci-archive:app.tar.
 """
 EPILOG = """\
 examples:
-  slimmer inspect app:latest                      where the bytes went
-  slimmer inspect app.tar --by directory          the same, by place
-  slimmer why app:latest nvidia-cudnn-cu12        what brings a distribution in
+  slimmer inspect app:latest                 where the bytes went
+  slimmer inspect app.tar --by directory     the same, by place
+  slimmer why app:latest nvidia-cudnn-cu12   what brings a distribution in
 
 exit codes:
   0  done, or it fits        1  a gate says no        2  cannot go on
 
 environment:
-  SLIMMER_CACHE_DIR    where scans of layers are kept, instead of the user's cache folder
-  DOCKER_HOST          the engine to ask, as for docker
-  NO_COLOR, COLUMNS    no colour; width of the output
+  SLIMMER_CACHE_DIR  keep scans of layers here, not in the user's cache folder
+  DOCKER_HOST        the engine to ask, as for docker
+  NO_COLOR, COLUMNS  no colour; width of the output
 """
 
 
@@ -67,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         prog="slimmer",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     top.add_argument("--version", action=_Version, help="print the version and exit")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -24,8 +24,8 @@ with what each wastes, what hides bytes and how many, the largest files, and wha
 
   unpacked   file contents over all layers, what `docker images` shows
   rootfs     file contents that a container sees
-  packed     compressed layers, what is pushed and pulled; not known for an engine's image
-  retained   what leaves when an owner leaves together with all that only it needs
+  packed     compressed layers, what is pushed and pulled, where known
+  retained   what leaves when an owner leaves with all that only it needs
 
 examples:
   slimmer inspect app:latest

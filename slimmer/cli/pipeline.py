@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from slimmer.cli.help import Help
 from slimmer.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def command(commands: Commands, name: str, summary: str, text: str) -> ArgumentP
         help=summary,
         description=description,
         epilog="examples:\n" + examples,
-        formatter_class=RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     parser.add_argument(
         "image", metavar="IMAGE", help="archive, folder or name; see slimmer --help"

@@ -236,7 +236,14 @@ def files(report: Report, top: int) -> Table:
             (size_text(row.size), Name(row.path), Name(row.owner), str(row.layer), inside(row))
             for row in rows
         ),
+        note="" if _looked_into(rows) else "not read: what is inside these libraries; see --deep",
     )
+
+
+def _looked_into(rows: Sequence[FileRow]) -> bool:
+    """Whether the inside of libraries was read, as far as there are any."""
+    libraries = [row for row in rows if row.category == "native libraries" and row.size >= 1 << 20]
+    return not libraries or any(row.debug is not None for row in libraries)
 
 
 def directories(report: Report, top: int) -> Table:

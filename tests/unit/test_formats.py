@@ -171,6 +171,13 @@ def test_one_table_of_text_looks_as_it_was_approved(by: Any):
     kept.check(f"report-by-{by}.txt", text.render(SAMPLE, Paper(80), by, top=40))
 
 
+def test_text_says_where_the_inside_of_libraries_was_not_read():
+    unread = replace(SAMPLE, files=(replace(SAMPLE.files[0], device_code={}, debug=None),))
+
+    assert "see --deep" not in text.render(SAMPLE, Paper())
+    assert "see --deep" in text.render(unread, Paper())
+
+
 def test_colour_only_adds_colour():
     plain = text.render(SAMPLE, Paper(100))
     coloured = text.render(SAMPLE, Paper(100, colour=True))
