@@ -8,6 +8,7 @@ wheel when the layer is written.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import os
@@ -22,10 +23,10 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import installer
 from installer.destinations import WheelDestination
+from installer.exceptions import InstallerError
 from installer.records import Hash, InvalidRecordEntry, RecordEntry, parse_record_file
 from installer.scripts import Script
 from installer.sources import WheelSource
-from installer.utils import construct_record_file
 
 from slimmer.actions.wheels import CHUNK, WheelError
 from slimmer.changes import Addition
@@ -150,6 +151,7 @@ def install(
 _BAD = (
     AssertionError,
     EOFError,
+    InstallerError,
     InvalidRecordEntry,
     KeyError,
     OSError,
@@ -289,19 +291,18 @@ class _Collected(WheelDestination):
         record_file_path: str,
         records: Iterable[tuple[Scheme, RecordEntry]],
     ) -> None:
-        rows = [row for row in records if (row[0], row[1].path) not in self._omitted]
-
-        def prefix(other: str) -> str | None:
-            root = self._place.root(other)
-            if root == self._place.site:
-                return None
-            return (
-                posixpath.relpath("/" + os.fsdecode(root), "/" + os.fsdecode(self._place.site))
-                + "/"
-            )
-
-        with construct_record_file(rows, prefix) as file:
-            self._put(scheme, record_file_path, file.read(), program=False)
+        site = "/" + os.fsdecode(self._place.site)
+        text = io.StringIO()
+        rows: list[tuple[str, str, str]] = []
+        for other, record in records:
+            if (other, record.path) not in self._omitted:
+                root = "/" + os.fsdecode(self._place.root(other))
+                rows.append(
+                    record.to_row(None if root == site else posixpath.relpath(root, site) + "/")
+                )
+        csv.writer(text, lineterminator="\n").writerows(sorted(rows))
+        content = text.getvalue().encode("utf-8", "surrogateescape")
+        self._put(scheme, record_file_path, content, program=False)
 
     def _read(self, member: _Member) -> tuple[bytes, int, Splice | None]:
         """SHA-256 and size of what a member becomes, and how it becomes that."""
@@ -427,9 +428,13 @@ def _spliced(
 
 
 def folders(
-    place: Place, additions: Iterable[Addition], there: Mapping[bytes, Header]
+    place: Place,
+    additions: Iterable[Addition],
+    there: Mapping[bytes, Header],
+    before: Mapping[bytes, Header],
 ) -> list[Addition]:
-    """The folders that the additions need and that are not there, outermost first."""
+    """The folders that the additions need and that are not there, outermost first; one that was
+    there before looks as it did."""
     missing: set[bytes] = set()
     for addition in additions:
         folder = addition.header.path
@@ -438,4 +443,11 @@ def folders(
             if folder in missing or folder in there:
                 break
             missing.add(folder)
-    return [Addition(place.layer, place.folder(folder)) for folder in sorted(missing)]
+    found: list[Addition] = []
+    for folder in sorted(missing):
+        old = before.get(folder)
+        header = place.folder(folder)
+        if old is not None and old.kind == DIRECTORY:
+            header = old._replace(start=0, data=0)
+        found.append(Addition(place.layer, header))
+    return found

@@ -35,9 +35,11 @@ from slimmer.actions.wheels import (
 from slimmer.attribution import Claim, Owner
 from slimmer.changes import Changes
 from slimmer.dependencies import DependencyGraph
+from slimmer.guards import dangling
 from slimmer.names import one_line, printable
 from slimmer.plan import PlanError, Refusal, Step
 from slimmer.policy import Globs, Safety, Selector
+from slimmer.subject import LICENCES
 from slimmer.tarstream import DIRECTORY
 from slimmer.units import size_text
 
@@ -298,15 +300,15 @@ def _outcome(
 ) -> Step | Refusal:
     old = olds[0].claim
     several = sum(claim.owner == old.owner for claim in _python(subject)) > 1
-    target = str(old.owner) + (f" in {printable(site_of(old))}" if several else "")
+    target = printable(str(old.owner)) + (f" in {printable(site_of(old))}" if several else "")
     options = dict(rule.options)
     try:
         swap = _swap(subject, olds, wheels, options)
     except _No as no:
-        return Refusal(rule.name, target, no.guard, no.evidence, _at_stake(subject, olds))
+        return Refusal(rule.name, target, no.guard, one_line(no.evidence), _at_stake(subject, olds))
     except WheelError as error:
         evidence = error.message + (f" ({error.hint})" if error.hint else "")
-        return Refusal(rule.name, target, "wheel", evidence, _at_stake(subject, olds))
+        return Refusal(rule.name, target, "wheel", one_line(evidence), _at_stake(subject, olds))
     changes = Changes.of(subject.index, swap.removes, additions=swap.additions, stays=subject.stays)
     size_of = subject.ledger.size_of
     entries = [_entry(one, wheel, several=several) for one, wheel in swap.wheels]
@@ -363,7 +365,7 @@ def _told(subject: Subject, swap: _Swap) -> str:
         parts.append(f"without {size_text(swap.trimmed)} of symbols")
     if swap.left_out:
         parts.append(f"{swap.left_out} files of the wheel are left out")
-    return "; ".join([*parts, *swap.stays])
+    return one_line("; ".join([*parts, *swap.stays]))
 
 
 def _at_stake(subject: Subject, olds: Iterable[_Old]) -> int:
@@ -381,13 +383,22 @@ def _swap(
     subject: Subject, olds: Sequence[_Old], wheels: Wheels, options: Mapping[str, Any]
 ) -> _Swap:
     """Work a swap out, or raise _No with what forbids it."""
+    first, family, request = olds[0]
+    if family.cpu and not request.file and not _is_cuda(subject, first):
+        raise _No("cuda-build", f"{first.owner} is no CUDA build")
     for old in olds:
         _must_be_whole(subject, old.claim)
     read = _Read.of(subject, [old.claim for old in olds])
     found: list[tuple[_Old, Wheel | None, Target]] = []
     for old in olds:
         target = Target.of(subject, old.claim, read.tags[old.claim])
-        wheel = _find(old, target, wheels, read.tags[old.claim]) if old.family.cpu else None
+        try:
+            wheel = _find(old, target, wheels, read.tags[old.claim]) if old.family.cpu else None
+        except _No as no:
+            if old is olds[0]:
+                raise
+            together = f"{old.claim.owner} only works with its own kind of {first.owner.name}"
+            raise _No(no.guard, f"{together}, and {no.evidence}") from None
         found.append((old, wheel, target))
     heirs = {
         old.claim: replace(
@@ -423,7 +434,7 @@ def _swap(
     added = {addition.header.path for addition in additions}
     leaving, stays = _leaving(subject, olds, heirs, added)
     removes = _removed(subject, [*(old.claim for old in olds), *leaving], added)
-    kept = sorted(path for path in removes if path in subject.keep and path not in added)
+    kept = sorted(path for path in removes if path not in added and _is_kept(subject, path))
     if kept:
         raise _No("keep", f"{printable(kept[0])} is to be kept")
     _must_not_meet(subject, added, removes)
@@ -436,12 +447,14 @@ def _swap(
             f"{need} and would not find it any more"
             + (f", and {len(lost) - 1} more" if len(lost) > 1 else ""),
         )
+    for link, end in dangling(subject, removes - added):
+        raise _No("nothing-links", f"{printable(link)} leads to {printable(end)}")
     # Folders that are emptied are named, too, so that a plan file can name them as a whole.
     removed = Changes.of(subject.index, removes, stays=subject.stays).removed
     after = Changes.of(subject.index, removed, additions=additions, stays=subject.stays).after
     for place, done in zip(places, installed, strict=True):
         there = {**after.visible, **{one.header.path: one.header for one in additions}}
-        additions += folders(place, done.additions, there)
+        additions += folders(place, done.additions, there, subject.index.visible)
     return _Swap(
         tuple(sorted(removed)),
         tuple(additions),
@@ -699,7 +712,7 @@ def _leaving(
             claim.owner: path
             for claim in leaving
             for path in claim.files
-            if path in subject.keep and path not in added and path in subject.index.visible
+            if path not in added and path in subject.index.visible and _is_kept(subject, path)
         }
         if not kept:
             return leaving, stays
@@ -708,6 +721,12 @@ def _leaving(
             f"{owner} stays, {printable(path)} is to be kept"
             for owner, path in sorted(kept.items())
         ]
+
+
+def _is_kept(subject: Subject, path: bytes) -> bool:
+    """Whether a path was told to stay; licences and metadata have no use without the files."""
+    inside = b".dist-info/" in path or path in LICENCES
+    return not inside and path in subject.keep
 
 
 def _removed(

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 import zipfile
 from dataclasses import dataclass, field
 from email.parser import HeaderParser
@@ -25,6 +26,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import (
     InvalidWheelFilename,
     canonicalize_name,
+    canonicalize_version,
     parse_wheel_filename,
 )
 
@@ -213,6 +215,7 @@ class Wheel:
         try:
             name, version, _, tags = parse_wheel_filename(path.name)
             self._file = path.open("rb")
+            weakref.finalize(self, self._file.close)
             self.sha256 = hashlib.file_digest(self._file, "sha256").hexdigest()
             self.zip = zipfile.ZipFile(self._file)
         except InvalidWheelFilename as error:
@@ -237,11 +240,12 @@ class Wheel:
         if len(folders) != 1 or not wanted:
             raise WheelError(f"{path.name} does not hold the one .dist-info folder of {name}")
         self.dist_info = wanted.pop()
-        metadata = HeaderParser().parsestr(self.read(f"{self.dist_info}/METADATA").decode())
-        if canonicalize_name(metadata["Name"] or "") != name or metadata["Version"] != str(version):
+        text = self.read(f"{self.dist_info}/METADATA").decode("utf-8", "replace")
+        metadata = HeaderParser().parsestr(text)
+        told = canonicalize_name(metadata["Name"] or ""), metadata["Version"] or ""
+        if told[0] != name or canonicalize_version(told[1]) != canonicalize_version(version):
             raise WheelError(
-                f"{path.name} says in its METADATA that it is "
-                f"{one_line(str(metadata['Name']))} {one_line(str(metadata['Version']))}"
+                f"{path.name} says in its METADATA that it is {one_line(' '.join(told))}"
             )
         self.requires: tuple[str, ...] = tuple(metadata.get_all("Requires-Dist", ()))
         self.provides: tuple[str, ...] = tuple(metadata.get_all("Provides-Extra", ()))
