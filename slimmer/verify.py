@@ -8,7 +8,7 @@ run-time part is in `trials.py`; an engine to run images with is handed in.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from slimmer import trials as running
 from slimmer.names import printable
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from slimmer.dependencies import DependencyGraph
     from slimmer.index import Index
     from slimmer.plan import Plan
+    from slimmer.rewrite import Mode
     from slimmer.tarstream import Header
     from slimmer.trials import Engine
 
-Mode = Literal["rewrite", "flatten", "overlay"]
 CHUNK = 1 << 20
 WHOLE = ("remove-distribution", "remove-debian-package", "swap")
 """Actions whose very aim is that something is not installed any more."""
@@ -158,6 +158,9 @@ def promised(changes: Changes) -> Mapping[bytes, Header]:
                 expected[path] = expected[path]._replace(kind=HARDLINK, link=link, size=0)
             elif path in spliced and header.kind is FILE:
                 expected[path] = expected[path]._replace(size=spliced[path])
+            elif header.kind is HARDLINK and expected[path].size and header.link in spliced:
+                # Its first name is hidden, and what that held is written anew.
+                expected[path] = expected[path]._replace(size=spliced[header.link])
         for addition in edit.additions:
             expected[addition.header.path] = addition.header
     return expected

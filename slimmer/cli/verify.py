@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimmer.cli import pipeline
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
 
     from slimmer.cli.pipeline import Commands
     from slimmer.cli.rim import Rim
+    from slimmer.plan import Plan
+    from slimmer.rewrite import Mode
     from slimmer.subject import Subject
     from slimmer.trials import Trials
     from slimmer.verdict import Verdict
-    from slimmer.verify import Mode
 
 TEXT = """\
 Compares a smaller image with the original. Without running anything: what resolved before still
@@ -30,7 +32,7 @@ EXAMPLES = """\
 examples:
   slimmer verify app:latest app:slim
   slimmer verify app:latest app:slim --run 'python -m app --self-test' --http 8000/health
-  slimmer verify app.tar slim.tar --static --contents
+  slimmer verify app.tar slim.tar --static --contents --plan plan.json
   slimmer verify app:latest app:slim --libraries all --deep-imports --format json
 
 exit codes:
@@ -53,6 +55,15 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--static", action="store_true", help="run nothing, even where an engine could"
+    )
+    parser.add_argument(
+        "--plan", metavar="FILE", help="the plan that was carried out: nothing else may differ"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("rewrite", "flatten", "overlay"),
+        default="rewrite",
+        help="how it was carried out (rewrite)",
     )
     arguments(parser)
     parser.add_argument("--platform", metavar="OS/ARCH", help="as for slimmer inspect")
@@ -151,6 +162,8 @@ def run(options: Namespace, rim: Rim) -> int:
         after,
         wanted,
         rim,
+        plan=_plan(options.plan, before) if options.plan else None,
+        mode=options.mode,
         static=options.static,
         contents=options.contents,
         must_run=bool(wanted.runs or wanted.requests),
@@ -170,9 +183,19 @@ def _subject(options: Namespace, rim: Rim, name: str) -> Subject:
     from slimmer import verify
 
     looked = pipeline.look(
-        Namespace(image=name, platform=options.platform, no_cache=options.no_cache), rim
+        Namespace(image=name, platform=options.platform, no_cache=options.no_cache),
+        rim,
+        inside=False,
     )
     return verify.subject(looked.ledger, looked.graph)
+
+
+def _plan(path: str, before: Subject) -> Plan:
+    from slimmer import actions
+    from slimmer.plan import Plan
+
+    text = Path(path).read_text(encoding="utf-8")
+    return Plan.read(text, before, actions.default(), actions.bookkeepers(), path)
 
 
 def proof(
@@ -181,7 +204,7 @@ def proof(
     wanted: Trials,
     rim: Rim,
     *,
-    plan: Any = None,
+    plan: Plan | None = None,
     mode: Mode = "rewrite",
     static: bool = False,
     contents: bool = False,
