@@ -46,6 +46,9 @@ class LayerEdit:
     """Regular files that become a hard link to a path, and links that point to a new one."""
     promotions: Mapping[int, bytes] = field(default_factory=dict)
     """First names that leave, and the path that carries their content on."""
+    folders: Mapping[int, tuple[Header, ...]] = field(default_factory=dict)
+    """Folders to be written before a promoted member, ahead of their own place: below them it
+    would fall through a symlink of a lower layer whose place they take."""
     additions: tuple[Addition, ...] = ()
 
     def __bool__(self) -> bool:
@@ -197,6 +200,7 @@ def _edit(
     splices: dict[int, Splice] = {}
     links: dict[int, bytes] = {}
     promotions: dict[int, bytes] = {}
+    folders: dict[int, tuple[Header, ...]] = {}
     if contents or groups:
         shown = {header.path: header for header in layer.visible}
         held = {header.path: header for header in layer.headers if header.kind is FILE}
@@ -209,19 +213,24 @@ def _edit(
             for path in group[1:]:
                 links[shown[path].start] = group[0]
     if drops:
-        _promote(layer, drops, links, promotions)
+        _promote(layer, drops, links, promotions, folders)
     if (drops or splices or links or additions) and layer.whiteouts:
         drops.update(header.start for header in layer.whiteouts if not _needed(header.path, below))
-    return LayerEdit(frozenset(drops), splices, links, promotions, additions)
+    return LayerEdit(frozenset(drops), splices, links, promotions, folders, additions)
 
 
 def _promote(
-    layer: LayerIndex, drops: set[int], links: dict[int, bytes], promotions: dict[int, bytes]
+    layer: LayerIndex,
+    drops: set[int],
+    links: dict[int, bytes],
+    promotions: dict[int, bytes],
+    folders: dict[int, tuple[Header, ...]],
 ) -> None:
     """Find a new first name for each file whose first name leaves while others stay."""
     names: dict[bytes, list[Header]] = {}
     files: dict[bytes, Header] = {}
     linked: dict[bytes, bytes] = {}
+    shelves = {header.path: header for header in layer.headers if header.kind is DIRECTORY}
     for header in layer.headers:
         if header.kind is HARDLINK:
             # A link to a link is one to the file that holds the content.
@@ -243,11 +252,26 @@ def _promote(
         staying = [header for header in others if header.start not in drops]
         if not staying:
             continue
-        heir = staying[0]
-        promotions[holder.start] = heir.path
+        start = holder.start
+        before = {one.path: _folders_behind(shelves, one.path, start) for one in staying}
+        heir = next((one for one in staying if not before[one.path]), staying[0])
+        promotions[start] = heir.path
+        if before[heir.path]:
+            folders[start] = before[heir.path]
         drops.add(heir.start)  # it is written in the first name's place, where the content is
-        for header in staying[1:]:
-            links[header.start] = heir.path
+        for header in staying:
+            if header is not heir:
+                links[header.start] = heir.path
+
+
+def _folders_behind(shelves: Mapping[bytes, Header], path: bytes, start: int) -> tuple[Header, ...]:
+    """The folders on the way to a path that stand behind an offset in the layer."""
+    behind: list[Header] = []
+    while path := path[: max(path.rfind(b"/"), 0)]:
+        shelf = shelves.get(path)
+        if shelf is not None and shelf.start > start:
+            behind.append(shelf)
+    return tuple(reversed(behind))
 
 
 def _needed(whiteout: bytes, below: set[bytes]) -> bool:
@@ -286,6 +310,7 @@ def edited_headers(headers: Iterable[Header], edit: LayerEdit) -> list[Header]:
             header = header._replace(size=splice.size, stored=splice.size)
         if heir is not None:
             header = header._replace(path=heir)
+            result += edit.folders.get(start, ())
         link = edit.links.get(start)
         if link is not None:
             header = header._replace(kind=HARDLINK, link=link, size=0, stored=0)
@@ -304,7 +329,8 @@ def amended_header(header: Header, raw: bytes, edit: LayerEdit) -> bytes | None:
     link = edit.links.get(start)
     if heir is None and splice is None and link is None:
         return raw
-    return amended(
+    before = b"".join([composed(folder) for folder in edit.folders.get(start, ())])
+    return before + amended(
         raw,
         path=heir,
         size=None if splice is None else splice.size,
@@ -332,6 +358,7 @@ def edited_length(headers: Iterable[Header], edit: LayerEdit) -> int | None:
         splice = edit.splices.get(start)
         stored = header.stored if splice is None else splice.size
         total += header.data - start + (padded(stored) if link is None else 0)
+        total += sum(len(composed(folder)) for folder in edit.folders.get(start, ()))
     for addition in edit.additions:
         total += len(composed(addition.header)) + padded(addition.header.stored)
     return total

@@ -362,3 +362,32 @@ def test_there_is_nothing_to_flatten_from_beyond_the_last_layer():
 
     with pytest.raises(RewriteError, match="no layer 1"):
         flattened(source, Changes.of(scan(source)), PLAN, "test", 1)
+
+
+def test_a_link_is_written_behind_the_file_that_it_names():
+    source = image(_tar({"a": b"content"}), layer({}, links={"b": "a"}))
+
+    after = scan(in_memory(flattened(source, Changes.of(scan(source)), PLAN, "test")))
+
+    assert [b"a", b"b"] == [header.path for header in after.layers[0].headers]
+
+
+def test_a_folder_is_written_once_and_before_what_lies_in_it():
+    tars = [layer({"a": None, "a/x": b"1"}), layer({"a/y": b"2"}), layer({"b": None, "b/z": b"3"})]
+    source = image(*tars)
+
+    after = scan(in_memory(flattened(source, Changes.of(scan(source)), PLAN, "test")))
+
+    assert [b"b", b"b/z", b"a", b"a/y", b"a/x"] == [one.path for one in after.layers[0].headers]
+
+
+def test_a_promoted_file_does_not_fall_through_a_symlink_of_a_lower_layer():
+    lower = layer({}, symlinks={"lib": "nowhere"})
+    upper = layer({"first": b"content", "lib": None}, links={"lib/second": "first"})
+    source = image(lower, upper)
+
+    after = scan(written(source, Changes.of(scan(source), [b"first"])))
+
+    assert {b"lib": DIRECTORY, b"lib/second": FILE} == {
+        path: header.kind for path, header in after.visible.items()
+    }
