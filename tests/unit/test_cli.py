@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -243,8 +244,7 @@ def test_every_command_explains_itself_with_examples_that_parse(run, command):
     examples = re.findall(r"^  slimmer (\w+ .*?)(?:   +.*)?(?: \| .*)?$", out, re.M)
     assert len(examples) >= 2
     for example in examples:
-        words = [word.strip("'") for word in example.split()]
-        assert callable(cli.parser().parse_args(words).run)
+        assert callable(cli.parser().parse_args(shlex.split(example)).run)
 
 
 def test_version_is_the_projects(run):
