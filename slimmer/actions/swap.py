@@ -38,7 +38,7 @@ from slimmer.dependencies import DependencyGraph
 from slimmer.guards import dangling
 from slimmer.names import one_line, printable
 from slimmer.plan import PlanError, Refusal, Step
-from slimmer.policy import Globs, Safety, Selector
+from slimmer.policy import Globs, Safety, Selector, find
 from slimmer.subject import LICENCES
 from slimmer.tarstream import DIRECTORY
 from slimmer.units import size_text
@@ -434,9 +434,10 @@ def _swap(
     added = {addition.header.path for addition in additions}
     leaving, stays = _leaving(subject, olds, heirs, added)
     removes = _removed(subject, [*(old.claim for old in olds), *leaving], added)
-    kept = sorted(path for path in removes if path not in added and _is_kept(subject, path))
-    if kept:
-        raise _No("keep", f"{printable(kept[0])} is to be kept")
+    kept = _kept(subject)
+    held = sorted(path for path in removes if path not in added and _is_kept(kept, path))
+    if held:
+        raise _No("keep", f"{printable(held[0])} is to be kept")
     _must_not_meet(subject, added, removes)
     _must_resolve(subject, heirs, [*(old.claim for old in olds), *leaving], found[0][2])
     lost = subject.linkage.lost(removes, added)
@@ -692,6 +693,7 @@ def _leaving(
         if owner.name in _STAYS or keep(owner) or owner in {heir.owner for heir in heirs.values()}
     }
     roots.update(owner for owner in after.roots if owner in before.roots)
+    kept = _kept(subject)
     stays: list[str] = []
     while True:
         reached = set(roots)
@@ -708,25 +710,34 @@ def _leaving(
             and claim.owner in after.distributions
             and claim.owner not in reached
         ]
-        kept = {
+        held = {
             claim.owner: path
             for claim in leaving
             for path in claim.files
-            if path not in added and path in subject.index.visible and _is_kept(subject, path)
+            if path not in added and path in subject.index.visible and _is_kept(kept, path)
         }
-        if not kept:
+        if not held:
             return leaving, stays
-        roots.update(kept)
+        roots.update(held)
         stays += [
             f"{owner} stays, {printable(path)} is to be kept"
-            for owner, path in sorted(kept.items())
+            for owner, path in sorted(held.items())
         ]
 
 
-def _is_kept(subject: Subject, path: bytes) -> bool:
-    """Whether a path was told to stay; licences and metadata have no use without the files."""
-    inside = b".dist-info/" in path or path in LICENCES
-    return not inside and path in subject.keep
+def _kept(subject: Subject) -> Globs:
+    """The paths that hold a distribution in the image: those that a user or a policy of their own
+    names. What the shipped policies keep are files of distributions that stay; `ptxas`, which
+    triton starts, has no use without triton."""
+    shipped = frozenset(find("safe", "").keep.patterns)
+    return Globs(pattern for pattern in subject.keep.patterns if pattern not in shipped)
+
+
+def _is_kept(kept: Globs, path: bytes) -> bool:
+    """Licences and metadata have no use without the files, bytecode none without its source."""
+    if b".dist-info/" in path or path.endswith(b".pyc") or path in LICENCES:
+        return False
+    return path in kept
 
 
 def _removed(

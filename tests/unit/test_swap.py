@@ -32,7 +32,7 @@ from slimmer.actions.wheels import Target, Wheel, WheelError, Wheels
 from slimmer.image import Digest, Image
 from slimmer.index import Evidence, Index
 from slimmer.plan import Plan, PlanError, Refusal, Step
-from slimmer.policy import Safety
+from slimmer.policy import Safety, find
 from slimmer.rewrite import apply
 from slimmer.tarstream import DIRECTORY, FILE
 
@@ -559,6 +559,27 @@ def test_what_is_to_be_kept_forbids_or_stays(tmp_path: Path):
     assert not [path for path in other.removes if b"nccl" in path]
 
 
+def test_what_the_shipped_policies_keep_holds_nothing_that_leaves_whole(tmp_path: Path):
+    cpu_wheel(tmp_path)
+    more = (f"{SITE}/triton/backends/nvidia/bin/ptxas", f"{SITE}/torch/testing/__init__.py")
+    old = installed(
+        "torch", "2.13.0", {"torch/testing/__init__.py": b"t", "torch/a.py": b"a"}, ["triton"]
+    )
+    triton = installed("triton", "3.7.1", {"triton/backends/nvidia/bin/ptxas": b"p" * 7000})
+    numpy = installed("numpy", "1.26.4", {"numpy/__init__.py": b"# numpy"})
+    assert set(more) <= (old | triton).keys()
+    kept = find("safe", "").keep.patterns
+
+    (step,) = outcomes(
+        subject_of(image(tar(BASE | old | triton | numpy)), keep=kept),
+        rule(swaps=["torch=cpu"]),
+        tmp_path,
+    )
+
+    assert isinstance(step, Step)
+    assert {path.encode() for path in more} <= set(step.removes)
+
+
 def test_a_swap_is_never_safe_and_is_risky_when_nobody_asked(tmp_path: Path):
     cpu_wheel(tmp_path)
     subject = subject_of(cuda_image())
@@ -688,7 +709,9 @@ def test_symbols_of_the_new_libraries_can_be_left_out(tmp_path: Path):
 def test_two_environments_are_two_steps(tmp_path: Path):
     cpu_wheel(tmp_path)
     other = "opt/venv/lib/python3.11/site-packages"
-    second = installed("torch", "2.13.0", {"torch/a.py": b"1" * 9000}, ["nvidia-cublas"], site=other)
+    second = installed(
+        "torch", "2.13.0", {"torch/a.py": b"1" * 9000}, ["nvidia-cublas"], site=other
+    )
     second |= installed("nvidia-cublas", "13.1", {"nvidia/b.so": b"2" * 50}, site=other)
     second |= installed("numpy", "1.26.4", {"numpy/n.py": b"3"}, site=other)
     source = cuda_image(second | {"opt/venv/pyvenv.cfg": b"home = /usr/local/bin\n"})
