@@ -251,12 +251,8 @@ def test_podman_takes_every_output(
 def test_an_engine_gets_the_image_and_only_the_layers_that_it_lacks(tmp_path: Path) -> None:
     image = source(tmp_path, "small")
     index = scan(image)
-    highest = max(index.layer_of.values())
-    path = next(
-        path
-        for path, number in index.layer_of.items()
-        if number == highest and index.visible[path].kind == "file"
-    )
+    files = [path for path, header in index.visible.items() if header.kind == "file"]
+    path = max(files, key=lambda path: index.layer_of[path])
     draft = rewritten(image, Changes.of(index, [path]), PLAN, "test")
     try:
         first = stores.write(image, "docker:slimmer-test:one", environment=ENVIRONMENT)
