@@ -6,12 +6,13 @@ evidence. Every action asks `guarded`, so that a guard means the same in each of
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from slimmer.names import printable
 from slimmer.plan import Refusal
-from slimmer.tarstream import HARDLINK, SYMLINK
+from slimmer.tarstream import DIRECTORY, HARDLINK, SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -84,7 +85,8 @@ def _nothing_imports(subject: Subject, paths: Sequence[bytes]) -> Iterator[Denia
 
 
 def _nothing_links(subject: Subject, paths: Sequence[bytes]) -> Iterator[Denial]:
-    """Libraries that an ELF file which stays needs, or whose name stands in one."""
+    """Libraries that an ELF file which stays needs, or whose name stands in one; static ones that
+    a linker of the image would take."""
     linkage = subject.linkage
     gone = {path for path in paths if path in linkage.binaries or b".so" in path}
     links = {path: subject.index.resolve(path) for path in gone}
@@ -103,8 +105,18 @@ def _nothing_links(subject: Subject, paths: Sequence[bytes]) -> Iterator[Denial]
     for path in linkage.unread:
         if path in gone:
             denied[path] = "an ELF file that is not understood"
+    static = [path for path in paths if path.endswith(b".a")]
+    linker = next(filter(_is_linker, subject.index.visible), None) if static else None
+    if linker is not None:
+        for path in static:
+            # ld(1) takes the shared library where both stand in one folder, unless told -static.
+            if path[:-2] + b".so" not in subject.index.visible:
+                denied[path] = f"no shared library beside it, and {printable(linker)} links"
     for path, evidence in sorted(denied.items()):
         yield printable(path), evidence, (path,)
+
+
+_is_linker = re.compile(rb"(?:.*/)?bin/(?:[\w.-]+-)?(?:ld|ld\.lld|ld\.bfd|ld\.gold|mold)\Z").match
 
 
 def _nothing_requires(subject: Subject, paths: Sequence[bytes]) -> Iterator[Denial]:
@@ -154,7 +166,13 @@ def dangling(subject: Subject, removed: Collection[bytes]) -> Iterator[tuple[byt
     """
     index = subject.index
     for link, target in subject.symlinks:
-        if link not in removed and (target in removed or _through(index, link, removed)):
+        if link in removed:
+            continue
+        if (
+            target in removed
+            or _through(index, link, removed)
+            or (_is_folder(index, target) and _emptied(subject, target, removed))
+        ):
             yield link, target
 
 
@@ -172,3 +190,22 @@ def _through(index: Index, link: bytes, removed: Collection[bytes]) -> bool:
         if link in removed:
             return True
     return False
+
+
+def _is_folder(index: Index, path: bytes) -> bool:
+    header = index.visible.get(path)
+    return header is None or header.kind is DIRECTORY
+
+
+def _emptied(subject: Subject, folder: bytes, removed: Collection[bytes]) -> bool:
+    """Whether a folder leaves because all that was in it does."""
+    if subject.stays(folder):
+        return False
+    visible = subject.index.visible
+    held = False
+    for path in subject.below(folder):
+        if visible[path].kind is not DIRECTORY:
+            if path not in removed:
+                return False
+            held = True
+    return held

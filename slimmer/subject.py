@@ -62,6 +62,19 @@ class Subject:
             self.ledger.owner(path)
         )
 
+    @cached_property
+    def pinned(self) -> Globs:
+        """Paths that hold even a whole package in the image: those of `keep` that name one place.
+
+        The others are about parts, such as the metadata of a distribution that stays.
+        """
+        return Globs(
+            pattern
+            for pattern in self.keep.patterns
+            if pattern.startswith("/")
+            or ("/" in pattern and not pattern.endswith("/") and not set(pattern) & set("*?["))
+        )
+
     def stays(self, folder: bytes) -> bool:
         """Whether a folder is wanted even when it is empty: a system package made it, or the
         image starts in it."""
@@ -183,7 +196,12 @@ class Subject:
             for path, header in index.visible.items()
             if header.kind is SYMLINK
         ]
-        return [(path, target) for path, target in found if target in index.visible]
+        return [
+            (path, target)
+            for path, target in found
+            # A layer need not name the folders around its files.
+            if target in index.visible or next(self.below(target), None) is not None
+        ]
 
     def contents(self, paths: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Whole small files."""

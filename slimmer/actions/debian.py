@@ -283,9 +283,9 @@ class _System:
         owner = self.owner[label]
         if subject.keep_owners and Selector(owners=subject.keep_owners).owner(owner):
             return "the policy keeps it"
-        if subject.keep:
+        if subject.pinned:
             for path in self._owned.get(label, ()):
-                if path in subject.keep and path not in LICENCES:
+                if path in subject.pinned and path not in LICENCES:
                     return f"the policy keeps {printable(path)}"
         return ""
 
@@ -352,7 +352,7 @@ class _System:
         for path, name in blocked:
             hold(path, "keeps", f"it is the current choice for {printable(name)}")
         for link, target in dangling(subject, removed | gone):
-            hold(target, "links", f"{printable(link)} leads to it")
+            hold(target, "keeps", f"{printable(link)} leads to it")
         owners = {path[: max(path.rfind(b"/"), 0)] for path in removed}
         for path in owners & self._diverting:
             hold(path, "keeps", "it diverts files of other packages")
@@ -467,8 +467,18 @@ class _System:
         def paragraphs(text: bytes) -> list[tuple[int, int]]:
             return [match.span() for match in _PARAGRAPH(text) if _identity(match[0]) in names]
 
-        for path in (_STATUS, _STATES):
-            rewrites += self._without(path, paragraphs)
+        wanted = self._wanted(group)
+        marked = names | {
+            (one.name.encode(), one.architecture.encode())
+            for one in self.packages.values()
+            if one.label in wanted
+        }
+
+        def marks(text: bytes) -> list[tuple[int, int]]:
+            return [match.span() for match in _PARAGRAPH(text) if _identity(match[0]) in marked]
+
+        rewrites += self._without(_STATUS, paragraphs)
+        rewrites += self._without(_STATES, marks)
         for path in self.subject.below(_TRIGGERS.rstrip(b"/")):
             if index.visible[path].kind is not FILE or not index.visible[path].size:
                 continue
@@ -488,6 +498,27 @@ class _System:
         empty = {one.path for one in rewrites if not one.splice.size}
         empty -= {_STATUS, _STATES}
         return gone | empty, [one for one in rewrites if one.path not in empty]
+
+    def _wanted(self, group: Collection[str]) -> set[str]:
+        """Packages that stay for a program's sake alone, though no package wants them any more.
+
+        They lose apt's mark, or the next `apt-get autoremove` would take them.
+        """
+        behind = {one for one in self._reached(group) if self.packages[one].automatic}
+        roots = [one for one in self.packages if one not in behind and one not in group]
+        orphans = behind - set(group) - self._reached(roots)
+        wanted: set[str] = set()
+        while orphans:
+            held = {
+                label: how
+                for label, (how, _) in self._held({*group, *orphans}).items()
+                if label in orphans
+            }
+            if not held:
+                break
+            wanted |= {label for label, how in held.items() if how == "links"}
+            orphans -= self._reached(held)
+        return wanted
 
     def _without(self, path: bytes, drops: Drops) -> Iterator[Rewrite]:
         """The file without the parts that `drops` finds in it, whatever another step made of it."""

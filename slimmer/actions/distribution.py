@@ -15,7 +15,6 @@ from slimmer.guards import dangling, freed
 from slimmer.names import printable
 from slimmer.plan import PlanError, Refusal, Step
 from slimmer.policy import Globs, Selector
-from slimmer.subject import LICENCES
 from slimmer.tarstream import DIRECTORY
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def _held(
     for owner in leaving:
         distribution = subject.graph.distributions[owner]
         needed = [other for other in distribution.required_by if other not in leaving]
-        stays = next((path for path in files[owner] if _stays(subject, path)), None)
+        stays = next((path for path in files[owner] if path in subject.pinned), None)
         if needed:
             held[owner] = ("nothing-requires", f"{printable(str(needed[0]))} requires it")
         elif kept is not None and kept.owner(owner):
@@ -145,12 +144,6 @@ def _held(
     for path, need in subject.linkage.named(libraries, gone).items():
         held.setdefault(owner_of(path), ("nothing-links", str(need)))
     return held
-
-
-def _stays(subject: Subject, path: bytes) -> bool:
-    """Whether a path was told to stay; metadata and licences have no use without the files."""
-    inside = b".dist-info/" in path or b".egg-info" in path or path in LICENCES
-    return not inside and path in subject.keep
 
 
 def _modules(subject: Subject, owners: Collection[Owner]) -> dict[str, Owner]:

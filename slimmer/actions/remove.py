@@ -6,17 +6,19 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimmer.guards import freed, guarded
+from slimmer.guards import dangling, freed, guarded
 from slimmer.names import printable
-from slimmer.plan import Step
+from slimmer.plan import Refusal, Step
+from slimmer.tarstream import SYMLINK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from slimmer.attribution import Owner
-    from slimmer.plan import Refusal
     from slimmer.policy import Rule
     from slimmer.subject import Subject
+
+ALTERNATIVES = b"etc/alternatives/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,11 @@ class Remove:
     def propose(self, subject: Subject, rule: Rule) -> Iterator[Step | Refusal]:
         allowed, refusals = guarded(subject, rule, subject.selected(rule.selector))
         yield from refusals
+        leaving, kept = _with_links(subject, allowed)
+        for target, evidence, paths in kept:
+            yield Refusal(rule.name, target, "nothing-links", evidence, freed(subject, paths))
         by_owner: defaultdict[Owner, list[bytes]] = defaultdict(list)
-        for path in allowed:
+        for path in leaving:
             by_owner[subject.ledger.owner(path)].append(path)
         for owner, paths in by_owner.items():
             size = freed(subject, paths)
@@ -50,3 +55,45 @@ class Remove:
 
     def restore(self, subject: Subject, step: Step) -> Step:
         return step
+
+
+def _with_links(
+    subject: Subject, paths: Iterable[bytes]
+) -> tuple[set[bytes], list[tuple[str, str, list[bytes]]]]:
+    """The paths less those that a symlink leads to which stays: no link may lose its target.
+
+    Links of update-alternatives(1) to documents leave with them, as dpkg's `path-exclude` does it.
+    """
+    leaving = set(paths)
+    kept: list[tuple[str, str, list[bytes]]] = []
+    while leaving:
+        found = list(dangling(subject, leaving))
+        if not found:
+            break
+        for link, target in found:
+            if link.startswith(ALTERNATIVES) and not subject.keeps(link):
+                leaving.add(link)
+                continue
+            stay = [path for path in (target, *subject.below(target)) if path in leaving]
+            leaving.difference_update(stay)
+            if stay:
+                kept.append((printable(target), f"{printable(link)} leads to it", stay))
+            else:  # the way to it goes over a link that was to leave
+                for way in _ways(subject, link):
+                    leaving.discard(way)
+    return leaving, kept
+
+
+def _ways(subject: Subject, link: bytes) -> Iterator[bytes]:
+    """The symlinks that a symlink goes through."""
+    index = subject.index
+    for _ in range(40):
+        header = index.visible.get(link)
+        if header is None or header.kind is not SYMLINK:
+            return
+        folder = link[: max(link.rfind(b"/"), 0)]
+        written = header.link if header.link.startswith(b"/") else folder + b"/" + header.link
+        around, _, name = written.rpartition(b"/")
+        real = index.resolve(around)
+        link = real + b"/" + name if real else name
+        yield link

@@ -1,0 +1,112 @@
+"""Python distributions that leave whole, and what holds them."""
+
+from __future__ import annotations
+
+from systems import SITE, distribution, library, planned, proposed, subject
+
+from slimmer.actions.distribution import RemoveDistribution
+from slimmer.actions.records import default as bookkeepers
+from slimmer.policy import Rule, Safety, Selector
+
+
+def rule(*owners: str, **options: object) -> Rule:
+    return Rule(
+        "unused",
+        "remove-distribution",
+        Safety.RISKY,
+        "nobody needs it",
+        Selector(owners=owners),
+        options=tuple(sorted(options.items())),
+    )
+
+
+def outcome(image, *owners: str, **options: object) -> tuple[list[str], dict[str, str]]:
+    steps, refusals = proposed(RemoveDistribution(), image, rule(*owners, **options))
+    return (
+        [step.target for step in steps],
+        {refusal.target: refusal.evidence for refusal in refusals},
+    )
+
+
+BASE = distribution("base", {"base/__init__.py": b"1"})
+
+
+def test_it_leaves_with_everything():
+    info = f"{SITE}/base-1.0.dist-info"
+    record = BASE[f"{info}/RECORD"] + b"../../../bin/base,,\nbase-1.0.dist-info/LICENSE,,\n"
+    files = {
+        **BASE,
+        f"{info}/RECORD": record,
+        f"{info}/LICENSE": b"MIT",
+        f"{SITE}/base/__pycache__/__init__.cpython-311.pyc": b"code",
+        "usr/bin/base": b"#!/usr/bin/python3\n",
+        f"{SITE}/other.py": b"",
+    }
+    image = subject(files)
+    plan = planned(image, RemoveDistribution(), rule("pip:base"), bookkeepers)
+
+    left = {path.decode() for path, header in plan.changes.after.visible.items() if header.size}
+    assert left == set()
+    assert f"{SITE}/other.py".encode() in plan.changes.after.visible
+    assert plan.after[0] == plan.before[0] - plan.steps[0].unpacked
+
+
+def test_nothing_that_stays_may_require_it():
+    top = distribution("top", {"top/x.py": b"2"}, requires=["base"])
+
+    assert outcome(subject({**BASE, **top}), "pip:base") == (
+        [],
+        {"pip:base 1.0": "pip:top 1.0 requires it"},
+    )
+    assert outcome(subject({**BASE, **top}), "pip:base", "pip:top") == (
+        ["pip:base 1.0, pip:top 1.0"],
+        {},
+    )
+    assert outcome(subject({**BASE, **top}), "pip:top", closure=True)[0] == [
+        "pip:base 1.0, pip:top 1.0"
+    ]
+
+
+def test_nothing_that_stays_may_import_it():
+    user = {"app/main.py": b"import json\nfrom base import x\n"}
+    image = subject({**BASE, **user})
+
+    assert outcome(image, "pip:base") == ([], {"pip:base 1.0": "app/main.py:2 imports base.x"})
+    assert outcome(image, "pip:base", ignore=["/app/"]) == (["pip:base 1.0"], {})
+
+
+def test_a_part_of_a_shared_namespace_is_told_from_the_others():
+    one = distribution("ns-one", {"ns/one/a.py": b"1"})
+    two = distribution("ns-two", {"ns/two/a.py": b"2"})
+    user = {"app/main.py": b"import ns.one.a\n"}
+    image = subject({**one, **two, **user})
+
+    assert outcome(image, "pip:ns-two") == (["pip:ns-two 1.0"], {})
+    assert outcome(image, "pip:ns-one")[0] == []
+
+
+def test_no_elf_file_may_lose_a_library_of_it():
+    libs = distribution("base", {"base.libs/libx.so.1": library(soname="libx.so.1")})
+    needing = {f"{SITE}/other.so": library("libx.so.1")}
+    opening = {f"{SITE}/other.so": library(more=b"\0libx.so\0")}
+
+    assert outcome(subject({**libs, **needing}), "pip:base")[1] == {
+        "pip:base 1.0": f"{SITE}/other.so links libx.so.1"
+    }
+    assert outcome(subject({**libs, **opening}), "pip:base")[1] == {
+        "pip:base 1.0": f"{SITE}/other.so names libx.so"
+    }
+
+
+def test_what_the_user_keeps_stays_but_names_of_parts_hold_no_whole():
+    held = subject(BASE, keep_owners=["pip:base"])
+    file = subject(BASE, keep=[f"/{SITE}/base/__init__.py"])
+    parts = subject(BASE, keep=["*.dist-info/", "testing/"])
+
+    assert outcome(held, "pip:base")[1] == {"pip:base 1.0": "the policy keeps it"}
+    assert outcome(file, "pip:base")[0] == []
+    assert outcome(parts, "pip:base")[0] == ["pip:base 1.0"]
+
+
+def test_a_rule_that_names_nobody_takes_nobody():
+    assert outcome(subject(BASE)) == ([], {})
