@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from slimmer.cli.help import Help
 from slimmer.cli.rim import Rim
@@ -57,7 +57,10 @@ environment:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are errors like any other."""
+    """A parser whose complaints are errors like any other, and whose help reads as `Help` says."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings | {"formatter_class": Help})
 
     def error(self, message: str) -> NoReturn:
         raise SlimmerError(message, hint=f"see: {self.prog} --help")
@@ -69,7 +72,6 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
         prog="slimmer",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=Help,
     )
     top.add_argument("--version", action=_Version, help="print the version and exit")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slimmer.cli.help import Help
 from slimmer.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ def command(commands: Commands, name: str, summary: str, text: str) -> ArgumentP
         help=summary,
         description=description,
         epilog="examples:\n" + examples,
-        formatter_class=Help,
     )
     parser.add_argument(
         "image", metavar="IMAGE", help="archive, folder or name; see slimmer --help"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimmer.cli.help import Help
-
 if TYPE_CHECKING:
     from argparse import Namespace
 
@@ -34,7 +32,6 @@ def add(commands: Commands) -> None:
         help="list, show or check policies",
         description=TEXT,
         epilog=EPILOG,
-        formatter_class=Help,
     )
     parser.add_argument("what", choices=("list", "show", "check"))
     parser.add_argument("name", nargs="?", metavar="NAME|FILE")

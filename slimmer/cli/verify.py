@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimmer.cli import pipeline
-from slimmer.cli.help import Help
 from slimmer.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ def add(commands: Commands) -> None:
         help="prove that a smaller image still works",
         description=TEXT,
         epilog=EXAMPLES,
-        formatter_class=Help,
     )
     parser.add_argument("before", metavar="BEFORE", help="the original: archive, folder or name")
     parser.add_argument("after", metavar="AFTER", help="the result")
