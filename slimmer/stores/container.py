@@ -12,9 +12,10 @@ import contextlib
 import signal
 import threading
 import time
-from contextlib import AbstractContextManager, closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from slimmer.stores.compression import PACKED, verified
 from slimmer.stores.content import MediumError, as_file, copied, members
@@ -37,8 +38,11 @@ RECORD = 1 << 30
 """Bytes that the engine's record of a layer may have: 40 bytes for each of its members."""
 ALONE = 100
 """Files that no mount can name, asked for one by one, at most."""
-WHOLE = 1 << 20
-"""A larger file of which only the beginning is wanted takes a request of its own."""
+WHOLE = 24 << 20
+"""A larger file of which only the beginning is wanted takes a request of its own: a request costs
+as much time as so many bytes do."""
+CONTAINERS = 3
+"""Containers that such requests are spread over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,16 @@ class Place:
 
 def request(client: APIClient, resource: str, **parameters: object) -> Any:
     """A streamed answer of an engine's API, to be closed."""
-    response = client.get(
-        f"{client.base_url}/v{client.api_version}{resource}",
-        params=parameters,
-        headers={"Accept-Encoding": "identity"},  # gzip would cost more than the socket does
-        stream=True,
-        timeout=None,  # an engine may write all of an export to its own disk before it answers
-    )
+    try:
+        response = client.get(
+            f"{client.base_url}/v{client.api_version}{resource}",
+            params=parameters,
+            headers={"Accept-Encoding": "identity"},  # gzip would cost more than the socket does
+            stream=True,
+            timeout=None,  # an engine may write all of an export to its own disk before it answers
+        )
+    except OSError as error:  # as `requests` has them
+        raise broken_off(error) from None
     if response.status_code != 200:
         with closing(response):
             try:
@@ -82,9 +89,13 @@ def chunks(response: Any) -> Generator[bytes]:
         try:
             yield from response.raw.stream(PACKED, decode_content=False)
         except (HTTPError, OSError) as error:
-            raise MediumError(
-                f"the engine broke off: {error}"[:400], hint="see the engine's own log"
-            ) from None
+            raise broken_off(error) from None
+
+
+def broken_off(error: Exception) -> MediumError:
+    """What an error on the way to an engine means to people."""
+    text = " ".join(str(error).split())[:300]
+    return MediumError(f"the engine broke off: {text}", hint="see the engine's own log")
 
 
 @contextmanager
@@ -112,9 +123,10 @@ def temporary(client: APIClient, image: str, mounts: Sequence[tuple[str, str]]) 
             container = client.create_container(
                 image, ["never-run"], entrypoint=[], labels={LABEL: ""}, host_config=host
             )["Id"]
-        except APIError as error:
+        except (APIError, OSError) as error:
+            text = " ".join(str(error).split())[:300]
             raise MediumError(
-                f"the engine creates no container to look at the image: {error.explanation}"[:400],
+                f"the engine creates no container to look at the image: {text}",
                 hint="save the image to an archive and name that",
             ) from None
         try:
@@ -153,6 +165,20 @@ def archived(
         for header, _ in walk(stream):
             if header.kind == FILE:
                 yield header.path.decode("utf-8", "surrogateescape"), header, stream
+
+
+class _Wanted(NamedTuple):
+    """A member whose content, or its beginning, is wanted."""
+
+    number: int
+    """Number of its layer."""
+    at: int
+    """Number of the member in it."""
+    header: Header
+    limit: int
+    """Bytes that are wanted."""
+    source: str
+    """Path in the engine's own file system; empty where none can be named."""
 
 
 @dataclass(slots=True)
@@ -196,44 +222,86 @@ class Shown:
 
     def _scan(self, want: Want) -> None:
         self._scans.clear()
-        sources: list[str] = []
-        limits: list[int] = []
-        takers: list[tuple[int, int]] = []
-        others: list[tuple[int, int, int]] = []
+        together: list[_Wanted] = []
+        beginnings: list[_Wanted] = []
+        others: list[_Wanted] = []
         for number, place in enumerate(self.places):
             headers = self._headers(number)
             scan: list[tuple[Header, bytes | None]] = [(header, None) for header in headers]
+            self._scans[number] = scan
             symlinks = {header.path for header in headers if header.kind is SYMLINK}
             for at, header in enumerate(headers):
-                wanted = want(header)
-                if not wanted:
+                limit = min(want(header), header.stored)
+                if not limit:
+                    if want(header):
+                        scan[at] = header, b""
                     continue
-                if header.stored == 0:
-                    scan[at] = header, b""
-                elif source := _source(place, header, symlinks):
-                    sources.append(source)
-                    limits.append(min(wanted, header.stored))
-                    takers.append((number, at))
+                source = _source(place, header, symlinks)
+                one = _Wanted(number, at, header, limit, source or "")
+                if not source:
+                    others.append(one)
+                elif header.stored > max(WHOLE, limit):
+                    beginnings.append(one)
                 else:
-                    others.append((number, at, min(wanted, header.stored)))
-            self._scans[number] = scan
-        sizes = [self._scans[number][at][0].stored for number, at in takers]
-        for found, content in self._fetch(sources, limits, sizes).items():
-            number, at = takers[found]
-            header, _ = self._scans[number][at]
-            if len(content) == limits[found]:
-                self._scans[number][at] = header, content
-            else:
-                self.complete = False
-        for number, at, limit in others[:ALONE]:
-            header, _ = self._scans[number][at]
-            for file, stream in self._alone(number, header):
-                content = stream.at(file.data, min(limit, file.stored))
-                if len(content) == limit:
-                    self._scans[number][at] = header, content
-        if any(self._scans[number][at][1] is None for number, at, _ in others):
-            self.complete = False
+                    together.append(one)
+        found = self._fetch([one.source for one in together], [one.limit for one in together])
+        contents = [(together[place], content) for place, content in found.items()]
+        contents += self._beginnings(beginnings)
+        for one in others[:ALONE]:
+            for file, stream in self._alone(one.number, one.header):
+                contents.append((one, stream.at(file.data, one.limit)))
+        for one, content in contents:
+            if len(content) == one.limit:
+                self._scans[one.number][one.at] = one.header, content
+        self.complete = all(
+            self._scans[one.number][one.at][1] is not None
+            for one in (*together, *beginnings, *others)
+        )
         self._want = want
+
+    def _fetch(self, sources: Sequence[str], limits: Sequence[int]) -> dict[int, bytes]:
+        """The beginnings of files of the engine's own file system, by their place in `sources`."""
+        result: dict[int, bytes] = {}
+        for first in range(0, len(sources), MOUNTS):
+            mounts = [
+                (source, f"{FOLDER}/{number}")
+                for number, source in enumerate(sources[first : first + MOUNTS], first)
+            ]
+            with (
+                temporary(self.client, self.image, mounts) as container,
+                closing(archived(self.client, container, FOLDER)) as files,
+            ):
+                for name, header, stream in files:
+                    number = int(name.rpartition("/")[2])
+                    length = min(limits[number], header.stored)
+                    result[number] = stream.at(header.data, length)
+        return result
+
+    def _beginnings(self, wanted: Sequence[_Wanted]) -> list[tuple[_Wanted, bytes]]:
+        """The beginnings of large files: a request for each, broken off when it has come.
+
+        An engine serves one request at a time for each container, so there are several.
+        """
+        count = min(CONTAINERS, len(wanted))
+        mounts = [(place.folder, f"{FOLDER}/{number}") for number, place in enumerate(self.places)]
+        with ExitStack() as stack:
+            containers = [
+                stack.enter_context(temporary(self.client, self.image, mounts))
+                for _ in range(count)
+            ]
+
+            def read(first: int) -> list[tuple[_Wanted, bytes]]:
+                result = []
+                for one in wanted[first::count]:
+                    path = f"{FOLDER}/{one.number}/{one.header.path.decode()}"
+                    with closing(archived(self.client, containers[first], path)) as files:
+                        for _, header, stream in files:
+                            result.append((one, stream.at(header.data, one.limit)))
+                            break
+                return result
+
+            with ThreadPoolExecutor(max(1, count)) as pool:
+                return [found for part in pool.map(read, range(count)) for found in part]
 
     def _alone(self, number: int, header: Header) -> Iterator[tuple[Header, Stream]]:
         """A file that no mount can name, found by the engine from the layer's folder on."""
@@ -248,34 +316,6 @@ class Shown:
                         return
             except MediumError:
                 return  # it lies behind a symlink that leads out of the layer
-
-    def _fetch(
-        self, sources: Sequence[str], limits: Sequence[int], sizes: Sequence[int] = ()
-    ) -> dict[int, bytes]:
-        """The beginnings of files of the engine's own file system."""
-        result: dict[int, bytes] = {}
-        for first in range(0, len(sources), MOUNTS):
-            mounts: list[tuple[str, str]] = []
-            alone: list[int] = []
-            for number in range(first, min(first + MOUNTS, len(sources))):
-                large = sizes and sizes[number] > max(WHOLE, limits[number])
-                target = f"{FOLDER}-large" if large else FOLDER
-                mounts.append((sources[number], f"{target}/{number}"))
-                if large:
-                    alone.append(number)
-            with temporary(self.client, self.image, mounts) as container:
-                paths = [f"{FOLDER}-large/{number}" for number in alone]
-                if len(alone) < len(mounts):
-                    paths.append(FOLDER)
-                for path in paths:
-                    with closing(archived(self.client, container, path)) as files:
-                        for name, header, stream in files:
-                            number = int(name.rpartition("/")[2])
-                            length = min(limits[number], header.stored)
-                            result[number] = stream.at(header.data, length)
-                            if path != FOLDER:
-                                break
-        return result
 
     def copies(self, number: int, headers: Iterable[Header]) -> Iterator[tuple[Header, Read]]:
         """Files of one layer, one at a time in a temporary file."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from slimmer.image import Config, Digest, Image, ImageError
 from slimmer.stores import oci
 from slimmer.stores.archive import image_of
-from slimmer.stores.container import Place, Shown, ShownContent, chunks, request
+from slimmer.stores.container import Place, Shown, ShownContent, broken_off, chunks, request
 from slimmer.stores.content import MediumError
 from slimmer.stores.oci import DOCUMENT
 from slimmer.stores.streamed import Streamed
@@ -134,8 +134,9 @@ def connect(endpoint: Endpoint) -> APIClient:
                     hint="run with sudo, or join the group that owns the socket (mostly `docker`)",
                 ) from None
             except OSError as error:
+                cause = error.strerror or error
                 raise MediumError(
-                    f"no {endpoint.engine} engine answers at {endpoint.socket}: {error.strerror}",
+                    f"no {endpoint.engine} engine answers at {endpoint.socket}: {cause}",
                     hint=START,
                 ) from None
     import docker
@@ -167,7 +168,7 @@ def open_engine(
     cache: Cache | None = None,
 ) -> Image:
     """An engine's image by name or id; raises SlimmerError where no engine has it."""
-    from docker.errors import APIError, ImageNotFound
+    from docker.errors import APIError, DockerException, ImageNotFound
 
     refusals: list[MediumError] = []
     missing: list[ImageError] = []
@@ -189,8 +190,13 @@ def open_engine(
                 f"the {endpoint.engine} engine refuses {name!r}: {error.explanation}"[:400],
                 hint="name an image as `docker images` shows it",
             ) from None
+        except OSError as error:  # as `requests` has them
+            raise broken_off(error) from None
         opening = _Opening(endpoint, client, name, found, platform, cache)
-        return oci.usable(opening.image(evidence, expansion_limit))
+        try:
+            return oci.usable(opening.image(evidence, expansion_limit))
+        except (DockerException, OSError) as error:
+            raise broken_off(error) from None
     if missing:
         raise missing[0]
     for refusal in refusals:
