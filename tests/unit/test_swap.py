@@ -27,7 +27,8 @@ from wheelhouse import (
 )
 
 from slimmer.actions import bookkeepers
-from slimmer.actions.swap import Request, SwapWheel, gpu_evidence
+from slimmer.actions.replacement import Request
+from slimmer.actions.swap import SwapWheel, gpu_evidence
 from slimmer.actions.wheels import Target, Wheel, WheelError, Wheels
 from slimmer.image import Digest, Image
 from slimmer.index import Evidence, Index
