@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from slimmer.report import DIRECTORIES, FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,10 +23,17 @@ class Change:
     after: int | None
     before_version: str = ""
     after_version: str = ""
+    unlisted: int = 0
+    """Bytes that the image without it may have of it all the same: a saved report lists the
+    largest paths only, and this one was too small for it."""
 
     @property
     def growth(self) -> int:
-        return (self.after or 0) - (self.before or 0)
+        """Bytes grown; where one image may have some unlisted, what is certain."""
+        before, after = (
+            self.unlisted if size is None else size for size in (self.before, self.after)
+        )
+        return after - before
 
     @property
     def version(self) -> str:
@@ -46,20 +56,41 @@ class Comparison:
     layers: tuple[Change, ...]
     """By diff_id, named by command; a layer that both have has not changed."""
     directories: tuple[Change, ...]
-    """Folders that the reports list; of a saved report the largest ones only."""
+    """Folders with all that lies below them; of a saved report the largest ones only."""
+    files: tuple[Change, ...]
+    """Visible files; of a saved report the largest ones only."""
+    partial: bool
+    """Whether folders and files come from lists of the largest ones only."""
 
     @classmethod
-    def of(cls, before: Report, after: Report) -> Comparison:
+    def of(
+        cls,
+        before: Report,
+        after: Report,
+        files: tuple[Mapping[str, int], Mapping[str, int]] | None = None,
+    ) -> Comparison:
+        """Two reports side by side; `files` is every visible file of both, where it is known."""
+        if files is not None:
+            folders = tuple(_Listing.all(_folders(sizes)) for sizes in files)
+            listed = tuple(_Listing.all(sizes) for sizes in files)
+        else:
+            folders = tuple(
+                _Listing.largest({row.path: row.size for row in report.directories}, DIRECTORIES)
+                for report in (before, after)
+            )
+            listed = tuple(
+                _Listing.largest({row.path: row.size for row in report.files}, FILES)
+                for report in (before, after)
+            )
         return cls(
             before,
             after,
             _owners(before.owners, after.owners),
             _changes(before.categories, after.categories),
             _layers(before, after),
-            _changes(
-                {row.path: row.size for row in before.directories},
-                {row.path: row.size for row in after.directories},
-            ),
+            _paths(*folders),
+            _paths(*listed),
+            any(listing.unlisted for listing in (*folders, *listed)),
         )
 
     @property
@@ -88,6 +119,7 @@ class Comparison:
                 self.owners,
                 self.categories,
                 self.layers,
+                self.files,
             )
         )
 
@@ -152,6 +184,49 @@ def _layers(before: Report, after: Report) -> tuple[Change, ...]:
             change = Change(change.name, twin.before, change.after)
         joined.append(change)
     return _ranked([*gone, *joined])
+
+
+class _Listing(NamedTuple):
+    """Sizes by path, and what a path that is not among them may have at most."""
+
+    sizes: Mapping[str, int]
+    unlisted: int
+
+    @classmethod
+    def all(cls, sizes: Mapping[str, int]) -> _Listing:
+        return cls(sizes, 0)
+
+    @classmethod
+    def largest(cls, sizes: Mapping[str, int], limit: int) -> _Listing:
+        """A list that stops at `limit` paths says nothing of smaller ones."""
+        return cls(sizes, min(sizes.values()) if len(sizes) >= limit else 0)
+
+
+def _folders(files: Mapping[str, int]) -> Mapping[str, int]:
+    """Bytes of every folder with all that lies below it; `` is the root."""
+    here: dict[str, int] = defaultdict(int)
+    for path, size in files.items():
+        here[path.rpartition("/")[0]] += size
+    totals: dict[str, int] = defaultdict(int)
+    for folder, size in here.items():
+        while folder:
+            totals[folder] += size
+            folder = folder.rpartition("/")[0]
+        totals[""] += size
+    return totals
+
+
+def _paths(before: _Listing, after: _Listing) -> tuple[Change, ...]:
+    changes: list[Change] = []
+    for path in before.sizes.keys() | after.sizes.keys():
+        old, new = before.sizes.get(path), after.sizes.get(path)
+        unlisted = before.unlisted if old is None else after.unlisted if new is None else 0
+        change = Change(path, old, new, unlisted=unlisted)
+        # A path that may be as large in the other image, only not listed, tells nothing.
+        certain = change.growth > 0 if old is None else change.growth < 0
+        if old != new and (not unlisted or certain):
+            changes.append(change)
+    return _ranked(changes)
 
 
 def _changes(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[Change, ...]:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh.."
-ROUNDING = 1e-12
 
 
 class DiveError(SlimmerError):
@@ -251,8 +250,8 @@ class Rule:
     threshold: float | None
     """A ratio, or bytes; None where the rule is off."""
 
-    def breaks(self, score: Score) -> bool:
-        value = self.value(score)
+    def broken_by(self, value: float) -> bool:
+        """Whether dive's verdict on a value is that it fails."""
         if self.threshold is None:
             return False
         if self.name == "lowestEfficiency":

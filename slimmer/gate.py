@@ -6,60 +6,29 @@ gate says so and cannot go on.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from slimmer.attribution import Owner
-from slimmer.errors import SlimmerError
+from slimmer.limits import GateError
+from slimmer.names import one_line, printable
 from slimmer.policy import Globs, Selector
-from slimmer.units import exact_text, parse_size, size_text
+from slimmer.units import exact_text, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
+    from slimmer import dive
     from slimmer.comparison import Comparison
+    from slimmer.limits import Limit
+    from slimmer.plan import Plan
     from slimmer.report import Report
 
-Bounds = Literal["image", "owner", "category", "layer", "hidden", "growth", "forbidden", "path"]
-METRICS = ("unpacked", "rootfs", "packed")
-
-
-class GateError(SlimmerError):
-    """A limit that says something it cannot mean, or that nothing known can answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """One number that an image may not pass."""
-
-    bounds: Bounds
-    maximum: int
-    """Bytes."""
-    target: str = ""
-    """Owner, category, path glob; for the image and its growth the metric."""
-    percent: float | None = None
-    """For growth: of the baseline, instead of `maximum`."""
-    source: str = ""
-    """Where the limit stands, for people: an option, a key of a file, a platform's page."""
-    note: str = ""
-    """What is to be known about it, such as that a platform does not say what it measures."""
-
-    @property
-    def title(self) -> str:
-        match self.bounds:
-            case "image":
-                return f"image ({self.target})"
-            case "growth":
-                return f"growth ({self.target})"
-            case "hidden":
-                return "hidden bytes"
-            case "layer":
-                return "largest layer"
-            case "forbidden":
-                return f"no {self.target}"
-            case bounds:
-                return f"{bounds} {self.target}"
+CAUSES = 5
+"""How many of the largest things that make up its bytes a judgement names."""
+RUNGS = 40
+"""How many of its largest steps a ladder tells one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +67,32 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class DiveJudgement:
+    """One of dive's rules: judged by dive's number, beside it the true one."""
+
+    rule: dive.Rule
+    score: float
+    true: float
+
+    @property
+    def fits(self) -> bool:
+        return not self.rule.broken_by(self.score)
+
+    @property
+    def truly_fits(self) -> bool:
+        return not self.rule.broken_by(self.true)
+
+
+@dataclass(frozen=True, slots=True)
 class Ruling:
     """Every limit judged."""
 
     judgements: tuple[Judgement, ...]
+    dive: tuple[DiveJudgement, ...] = ()
 
     @property
     def fits(self) -> bool:
-        return all(judgement.fits for judgement in self.judgements)
+        return not self.broken and all(judgement.fits for judgement in self.dive)
 
     @property
     def broken(self) -> tuple[Judgement, ...]:
@@ -134,22 +121,27 @@ def _judge(
 ) -> Judgement:
     match limit.bounds:
         case "image":
-            because = tuple((row.label, row.size) for row in report.owners[:5])
+            # Of packed bytes nobody can tell whose they are.
+            owners = report.owners[:CAUSES] if limit.target != "packed" else ()
+            because = tuple((row.label, row.size) for row in owners)
             return Judgement(limit, _size(report, limit.target), limit.maximum, because)
         case "category":
-            return Judgement(limit, report.categories.get(limit.target, 0), limit.maximum)
+            shares = sorted(
+                ((row.label, row.categories.get(limit.target, 0)) for row in report.owners),
+                key=lambda share: (-share[1], share[0]),
+            )
+            because = tuple(share for share in shares[:CAUSES] if share[1])
+            return Judgement(limit, report.categories.get(limit.target, 0), limit.maximum, because)
         case "hidden":
             rows = tuple(
                 (f"layer {row.by} {_verb(row.how)} layer {row.layer}", row.size)
-                for row in report.hidden[:5]
+                for row in report.hidden[:CAUSES]
             )
             return Judgement(limit, report.overwritten + report.deleted, limit.maximum, rows)
         case "layer":
-            layers = sorted(report.layers, key=lambda row: -row.size)
-            rows = tuple((row.command, row.size) for row in layers if row.size > limit.maximum)
-            return Judgement(
-                limit, max((row.size for row in layers), default=0), limit.maximum, rows
-            )
+            sizes = _layer_sizes(report, limit)
+            over = tuple(row for row in sizes if row[1] > limit.maximum)
+            return Judgement(limit, sizes[0][1] if sizes else 0, limit.maximum, over[:CAUSES])
         case "owner" | "forbidden":
             selector = Selector(owners=(limit.target,))
             found = [
@@ -161,12 +153,12 @@ def _judge(
             if limit.bounds == "forbidden" and found:
                 size = max(size, 1)  # an empty distribution is there all the same
             return Judgement(
-                limit, size, limit.maximum, tuple((row.label, row.size) for row in found[:5])
+                limit, size, limit.maximum, tuple((row.label, row.size) for row in found[:CAUSES])
             )
         case "path":
             if size_of is None:
                 raise GateError(
-                    f"{limit.source}: a saved report does not tell the size of {limit.target!r}",
+                    f"{limit.source}: a saved report tells no size of {limit.target!r:.100}",
                     hint="name the image itself",
                 )
             return Judgement(limit, size_of(Globs((limit.target,))), limit.maximum)
@@ -186,92 +178,126 @@ def _growth(limit: Limit, comparison: Comparison | None) -> Judgement:
         (f"{change.name} {change.version}".strip(), change.growth)
         for change in comparison.owners
         if change.growth > 0
-    )[:5]
+    )[:CAUSES]
     return Judgement(limit, _size(comparison.after, limit.target) - before, maximum, because)
 
 
 def _size(report: Report, metric: str) -> int:
     size: int | None = getattr(report, metric)
     if size is None:
-        raise GateError(
-            f"the packed size of {report.reference} is not known: there are no compressed blobs",
-            hint="--measure-packed compresses the layers to measure it, or bound unpacked instead",
-        )
+        raise _not_known(report)
     return size
+
+
+def _not_known(report: Report) -> GateError:
+    return GateError(
+        f"the packed size of {report.reference} is not known: there are no compressed blobs",
+        hint="--measure-packed compresses the layers to measure it, or bound unpacked instead",
+    )
+
+
+def _layer_sizes(report: Report, limit: Limit) -> list[tuple[str, int]]:
+    """Each layer's command and size, largest first."""
+    sizes: list[tuple[str, int]] = []
+    for row in report.layers:
+        size = row.packed if limit.target == "packed" else row.size
+        if size is None:
+            raise _not_known(report)
+        sizes.append((row.command or row.diff_id[:19], size))
+    return sorted(sizes, key=lambda row: (-row[1], row[0]))
 
 
 def _verb(how: str) -> str:
     return "overwrites in" if how == "overwritten" else "deletes from"
 
 
-def limits_of(table: Mapping[str, Any], where: str) -> tuple[Limit, ...]:
-    """The limits of a `[budget]` table.
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of a ladder."""
 
-    `max`, `metric`, `layer`, `hidden`, `growth` (`+5%`, `+50MB`), `forbid` (owners), and the
-    tables `owners`, `categories`, `paths` (name = size). Raises GateError that names the key.
-    """
-    known = [
-        *("max", "metric", "platform", "layer", "hidden", "growth", "forbid", "owners"),
-        *("categories", "paths", "baseline"),
-    ]
-    for key in table:
-        if key not in known:
-            raise GateError(f"{where}: there is no key {key!r}", hint="one of: " + ", ".join(known))
-    metric = table.get("metric", "unpacked")
-    if metric not in METRICS:
-        raise GateError(f"{where}.metric: expected one of {', '.join(METRICS)}, got {metric!r}")
-    limits: list[Limit] = []
-
-    def add(bounds: Bounds, value: object, key: str, target: str = "") -> None:
-        source = f"{where}.{key}"
-        # A bare 0 has no unit to mix up.
-        maximum = 0 if value in (0, "0") else parse_size(value, source)
-        limits.append(Limit(bounds, maximum, target, source=source))
-
-    if "max" in table:
-        add("image", table["max"], "max", metric)
-    if "layer" in table:
-        add("layer", table["layer"], "layer")
-    if "hidden" in table:
-        add("hidden", table["hidden"], "hidden")
-    if "growth" in table:
-        limits.append(growth(table["growth"], metric, f"{where}.growth"))
-    forbidden = table.get("forbid", [])
-    if not isinstance(forbidden, list) or not all(isinstance(name, str) for name in forbidden):
-        raise GateError(f"{where}.forbid: expected a list of owners, got {forbidden!r:.60}")
-    limits += [Limit("forbidden", 0, name, source=f"{where}.forbid") for name in forbidden]
-    named: tuple[tuple[str, Bounds], ...]
-    named = (("owners", "owner"), ("categories", "category"), ("paths", "path"))
-    for key, kind in named:
-        entries = table.get(key, {})
-        if not isinstance(entries, dict):
-            raise GateError(f"{where}.{key}: expected a table, got {entries!r:.60}")
-        for name, value in entries.items():
-            if kind == "category":
-                _category(name, f"{where}.{key}")
-            add(kind, value, f"{key}.{name}", name)
-    return tuple(limits)
+    target: str
+    rule: str
+    safety: str
+    saves: int
+    """Bytes of the ladder's metric."""
+    evidence: str
 
 
-def growth(text: object, metric: str, source: str) -> Limit:
-    """`+5%` or `+50MB` as a limit."""
-    match = (
-        re.fullmatch(r"\+?\s*([0-9]+(?:\.[0-9]+)?)\s*%", text) if isinstance(text, str) else None
-    )
-    if match:
-        return Limit("growth", 0, metric, percent=float(match[1]), source=source)
-    if isinstance(text, str) and text.lstrip().startswith("+"):
-        return Limit(
-            "growth", parse_size(text.lstrip()[1:].lstrip(), source), metric, source=source
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The least risky steps of one policy on the way under a limit."""
+
+    policy: str
+    metric: str
+    maximum: int
+    """Bytes that the image may have."""
+    before: int
+    after: int
+    """Bytes of the result, exact."""
+    rungs: tuple[Rung, ...]
+    """The largest RUNGS steps, in the order of the plan: least risk first."""
+    steps: int
+    """How many there are in all."""
+    safety: str
+    """The most that one of them risks; empty where there is none."""
+
+    @classmethod
+    def of(cls, plan: Plan, policy: str) -> Ladder:
+        """What a plan with a budget comes to; `policy` is what names it on the command line."""
+        if plan.budget is None:
+            raise GateError("a ladder leads to a budget")
+        place = 0 if plan.metric == "unpacked" else 1
+        order = sorted(plan.steps, key=lambda step: (-step.saves(plan.metric), step.id))[:RUNGS]
+        kept = {id(step) for step in order}
+        return cls(
+            policy,
+            plan.metric,
+            plan.budget.maximum,
+            plan.before[place],
+            plan.after[place],
+            tuple(
+                Rung(
+                    one_line(printable(step.target)),
+                    step.rule,
+                    str(step.safety),
+                    step.saves(plan.metric),
+                    one_line(printable(step.evidence)),
+                )
+                for step in plan.steps
+                if id(step) in kept
+            ),
+            len(plan.steps),
+            str(max(step.safety for step in plan.steps)) if plan.steps else "",
         )
-    raise GateError(f"{source}: expected a growth such as '+5%' or '+50MB', got {text!r:.60}")
+
+    @property
+    def fits(self) -> bool:
+        return self.after <= self.maximum
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, text: str) -> Ladder:
+        """What `to_json` wrote; raises ValueError, TypeError or KeyError for anything else."""
+        fields = json.loads(text)
+        return cls(**{**fields, "rungs": tuple(Rung(**rung) for rung in fields["rungs"])})
 
 
-def _category(name: str, where: str) -> None:
-    from slimmer.categories import Category
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """All that a release gate found out: what every output of it shows."""
 
-    if name not in {category.value for category in Category}:
-        raise GateError(
-            f"{where}: there is no category {name!r}",
-            hint="one of: " + ", ".join(category.value for category in Category),
-        )
+    report: Report
+    ruling: Ruling
+    comparison: Comparison | None = None
+    """With the baseline."""
+    ladders: tuple[Ladder, ...] = ()
+    """What the policies come to that were tried, boldest last; empty where the image fits."""
+    command: str = ""
+    """What to run to get under the limits."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        return self.ruling.fits

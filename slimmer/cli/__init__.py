@@ -24,7 +24,7 @@ from slimmer.errors import SlimmerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("inspect", "why", "plan", "slim", "verify", "policy")
+COMMANDS = ("inspect", "why", "plan", "slim", "verify", "budget", "diff", "policy")
 """In the order in which `slimmer --help` lists them."""
 
 CANNOT_GO_ON = 2

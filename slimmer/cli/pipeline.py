@@ -26,10 +26,13 @@ Commands = Any
 """What `add_subparsers` returns; argparse keeps the type to itself."""
 
 
-def command(commands: Commands, name: str, summary: str, text: str) -> ArgumentParser:
+def command(
+    commands: Commands, name: str, summary: str, text: str, *, configured: bool = False
+) -> ArgumentParser:
     """A command that looks at one image, with the arguments that all of them share.
 
     `text` is the description and, from its line `examples:` on, what stands below the arguments.
+    `configured` is whether the project's settings may name the image instead.
     """
     description, _, examples = text.partition("\nexamples:\n")
     parser: ArgumentParser = commands.add_parser(
@@ -39,7 +42,11 @@ def command(commands: Commands, name: str, summary: str, text: str) -> ArgumentP
         epilog="examples:\n" + examples,
     )
     parser.add_argument(
-        "image", metavar="IMAGE", help="archive, folder or name; see slimmer --help"
+        "image",
+        metavar="IMAGE",
+        nargs="?" if configured else None,
+        help="archive, folder or name; see slimmer --help"
+        + ("; the one that slimmer.toml names by default" if configured else ""),
     )
     parser.add_argument(
         "--platform",

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from slimmer.cli import pipeline
+from slimmer.cli import pipeline, settings
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterable
 
     from slimmer.cli.pipeline import Commands, Looked
     from slimmer.cli.rim import Rim
-    from slimmer.plan import Plan
-    from slimmer.policy import Policy
+    from slimmer.plan import Action, Budget, Plan, Refusal, Step
+    from slimmer.policy import Policy, Rule, Safety
+    from slimmer.subject import Subject
 
 FORMATS = ("text", "json", "markdown")
 
@@ -55,16 +57,22 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
-def add_choices(parser: ArgumentParser) -> None:
-    """The arguments that say what a plan may do; `slim` and `budget` have them too."""
+def add_choices(parser: ArgumentParser, *, bounded: bool = True) -> None:
+    """The arguments that say what a plan may do; `slim` and `budget` have them too.
+
+    `bounded` adds those that set the budget.
+    """
     group = parser.add_argument_group("what may be done")
-    group.add_argument("--max", metavar="SIZE", help="the budget, such as 4GB (10⁹) or 4GiB (2³⁰)")
-    group.add_argument(
-        "--metric",
-        choices=("unpacked", "rootfs"),
-        default="unpacked",
-        help="what the budget bounds: all layers (the default), or the merged tree",
-    )
+    if bounded:
+        group.add_argument(
+            "--max", metavar="SIZE", help="the budget, such as 4GB (10⁹) or 4GiB (2³⁰)"
+        )
+        group.add_argument(
+            "--metric",
+            choices=("unpacked", "rootfs"),
+            default="unpacked",
+            help="what the budget bounds: all layers (the default), or the merged tree",
+        )
     group.add_argument(
         "--policy", metavar="NAME|FILE", help="safe (the default), balanced, aggressive, or a file"
     )
@@ -102,6 +110,11 @@ def add_choices(parser: ArgumentParser) -> None:
         "--find-links", action="append", default=[], metavar="FOLDER", help="where wheels are"
     )
     group.add_argument("--index-url", metavar="URL", help="package index to find wheels in")
+    group.add_argument(
+        "--settings",
+        metavar="FILE",
+        help="instead of ./slimmer.toml, or [tool.slimmer] in ./pyproject.toml",
+    )
 
 
 def run(options: Namespace, rim: Rim) -> int:
@@ -118,28 +131,17 @@ def run(options: Namespace, rim: Rim) -> int:
 
 def make(options: Namespace, looked: Looked, rim: Rim) -> Plan:
     """The plan for what the arguments ask."""
-    from slimmer import actions
-    from slimmer.cli.progress import Progress
     from slimmer.plan import Budget
-    from slimmer.plan import Plan as Made
     from slimmer.policy import Safety
-    from slimmer.subject import Subject
     from slimmer.units import parse_size
 
     policy = chosen(options)
+    accept = settings.filled(options, settings.load(options)).accept
     budget = None
     if options.max is not None:
         budget = Budget.of(parse_size(options.max, "--max"), options.metric)
-    with Progress(rim) as progress:
-        progress.stage("looking for what may leave")
-        plan = Made.of(
-            Subject.of(looked.ledger, looked.graph, policy),
-            policy,
-            actions.default(),
-            actions.bookkeepers(),
-            budget,
-            Safety.parse(options.accept, "--accept") if options.accept else None,
-        )
+    level = Safety.parse(accept, "--accept") if accept else None
+    plan = Planner(looked, rim).plan(policy, budget, level)
     rim.notes(
         [
             f"--keep {name} fits nothing in this image"
@@ -150,11 +152,72 @@ def make(options: Namespace, looked: Looked, rim: Rim) -> Plan:
     return plan
 
 
+class Planner:
+    """Plans by several policies for one image: what they share is worked out once."""
+
+    def __init__(self, looked: Looked, rim: Rim) -> None:
+        from slimmer import actions
+
+        self._looked = looked
+        self._rim = rim
+        self._actions: dict[str, Action] = {
+            name: _Remembering(action) for name, action in actions.default().items()
+        }
+        self._subjects: dict[object, Subject] = {}
+
+    def plan(self, policy: Policy, budget: Budget | None, accept: Safety | None) -> Plan:
+        """What a policy comes to on the image."""
+        from slimmer import actions
+        from slimmer.cli.progress import Progress
+        from slimmer.plan import Plan as Made
+        from slimmer.subject import Subject
+
+        kept = (policy.keep, policy.keep_owners)
+        with Progress(self._rim) as progress:
+            progress.stage("looking for what may leave")
+            if kept not in self._subjects:
+                looked = self._looked
+                self._subjects[kept] = Subject.of(looked.ledger, looked.graph, policy)
+            return Made.of(
+                self._subjects[kept],
+                policy,
+                self._actions,
+                actions.bookkeepers(),
+                budget,
+                accept,
+            )
+
+
+class _Remembering:
+    """An action that answers the same question once only."""
+
+    def __init__(self, action: Action) -> None:
+        self.name = action.name
+        self.restore = action.restore
+        self._action = action
+        self._answers: dict[object, tuple[Step | Refusal, ...]] = {}
+
+    def propose(self, subject: Subject, rule: Rule) -> Iterable[Step | Refusal]:
+        question = (id(subject), repr(rule))
+        if question not in self._answers:
+            self._answers[question] = tuple(self._action.propose(subject, rule))
+        return self._answers[question]
+
+
 def chosen(options: Namespace) -> Policy:
     """The policy that the arguments and the project's settings name, with their options."""
     from slimmer.policy import find
 
-    policy = find(options.policy or "safe", "./slimmer.toml")
+    project = settings.load(options)
+    options = settings.filled(options, project)
+    if options.policy:
+        # A path on the command line is meant from the working folder.
+        policy = project.chosen(
+            options.policy,
+            lambda name, source: find(name, "./x" if name == options.policy else source),
+        )
+    else:
+        policy = project.chosen("", find)
     levers = {rule.action: rule for rule in find("balanced", "").rules}
     if options.gpu:
         policy = policy.told(

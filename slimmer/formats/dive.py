@@ -73,8 +73,14 @@ def render(index: Index, score: Score) -> str:
 def _file(header: Header | None) -> dict[str, Any]:
     if header is None:
         return {
-            **{"path": "", "typeFlag": 0, "linkName": "", "size": 0, "fileMode": 0},
-            **{"uid": 0, "gid": 0, "isDir": False},
+            "path": "",
+            "typeFlag": 0,
+            "linkName": "",
+            "size": 0,
+            "fileMode": 0,
+            "uid": 0,
+            "gid": 0,
+            "isDir": False,
         }
     flag, mode = _FLAGS[header.kind]
     for unix, go in _BITS:
