@@ -359,8 +359,9 @@ def test_a_wheel_is_a_cpu_build_by_what_is_inside_of_it(
     assert evidence in refusal.evidence
 
 
-def test_a_member_that_is_not_what_record_says_refuses_the_wheel(tmp_path: Path):
-    cpu_wheel(tmp_path, told={"torch/__init__.py": b"# what was signed"})
+@pytest.mark.parametrize("told", [b"# what was signed", b"# CPU build"])
+def test_a_member_that_is_not_what_record_says_refuses_the_wheel(tmp_path: Path, told: bytes):
+    cpu_wheel(tmp_path, told={"torch/__init__.py": told})
 
     refusal = refused(subject_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
 
@@ -424,6 +425,53 @@ def test_files_that_nobody_recorded_stay(tmp_path: Path):
     assert isinstance(step, Step)
     assert stray.encode() not in step.removes
     assert f"{SITE}/torch/cuda_only/__pycache__/__init__.cpython-311.pyc".encode() in step.removes
+
+
+def test_bytecode_that_nobody_recorded_leaves_with_its_source(tmp_path: Path):
+    cpu_wheel(tmp_path)
+    compiled = f"{SITE}/torch/__pycache__/__init__.cpython-311.opt-1.pyc"
+
+    (step,) = outcomes(
+        subject_of(cuda_image({compiled: b"pyc"})), rule(swaps=["torch=cpu"]), tmp_path
+    )
+
+    assert isinstance(step, Step)
+    assert compiled.encode() in step.removes
+
+
+def test_a_file_that_somebody_else_names_too_stays(tmp_path: Path):
+    cpu_wheel(tmp_path)
+    shared = {"nvidia/__init__.py": b"# shared"}
+    libraries = {"nvidia/cublas/lib/libcublas.so.13": b"b" * 5000}
+    cublas = installed("nvidia-cublas", "13.1", shared | libraries)
+    tool = installed("nvidia-ml-py", "13", shared | {"pynvml.py": b""}, requested=True)
+    source = cuda_image(cublas | tool)
+
+    after = tree(written(source, planned(source, tmp_path, swaps=["torch=cpu"])))
+
+    assert f"{SITE}/nvidia/__init__.py" in after
+    assert not [path for path in after if "cublas" in path]
+
+
+def test_a_new_file_takes_nobodys_place(tmp_path: Path):
+    cpu_wheel(tmp_path)
+    subject = subject_of(cuda_image({"usr/local/bin/helper": b"#!/bin/sh"}))
+
+    refusal = refused(subject, rule(swaps=["torch=cpu"]), tmp_path)
+
+    assert "nothing-overwritten" == refusal.guard
+    assert "usr/local/bin/helper is there already" in refusal.evidence
+
+
+def test_a_symlink_that_would_lead_nowhere_forbids_the_swap(tmp_path: Path):
+    cpu_wheel(tmp_path)
+    library = f"/{SITE}/nvidia/nccl/lib/libnccl.so.2"
+    subject = subject_of(cuda_image(links={"opt/lib/libnccl.so.2": library}))
+
+    refusal = refused(subject, rule(swaps=["torch=cpu"]), tmp_path)
+
+    assert "nothing-links" == refusal.guard
+    assert "opt/lib/libnccl.so.2 leads to" in refusal.evidence
 
 
 def test_a_file_changed_after_the_installation_forbids_the_swap(tmp_path: Path):
