@@ -134,13 +134,21 @@ class _Loading:
         Once an engine has all of an archive it goes on even when nobody waits for it; so an
         interrupt waits for what the engine makes of it, and takes that away again.
         """
-        thread = threading.Thread(target=self._run, daemon=True)
-        thread.start()
+        # Not `join`: one that is interrupted takes its thread for ended (CPython before 3.13).
+        ended = threading.Event()
+
+        def load() -> None:
+            try:
+                self._run()
+            finally:
+                ended.set()
+
+        threading.Thread(target=load, daemon=True).start()
         try:
-            thread.join()
+            ended.wait()
         except BaseException:
             self._stopped = True
-            thread.join()
+            ended.wait()
             self.discard()
             raise
         if self._error is not None:

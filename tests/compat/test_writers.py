@@ -26,6 +26,7 @@ from slimmer.errors import SlimmerError
 from slimmer.image import Digest, Image
 from slimmer.index import Evidence, Index
 from slimmer.rewrite import flattened, overlaid, rewritten
+from slimmer.stores import daemon_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -658,8 +659,10 @@ def own_engine(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 @pytest.mark.compat
 @needs("dockerd", "docker")
 @root
-@pytest.mark.parametrize("fault", ["gone", "interrupt", "changed", "tag moves"])
-def test_an_engine_has_all_or_nothing(tmp_path: Path, fault: str, short: Path) -> None:
+@pytest.mark.parametrize("fault", ["gone", "interrupt", "late interrupt", "changed", "tag moves"])
+def test_an_engine_has_all_or_nothing(
+    tmp_path: Path, fault: str, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with own_engine(short) as (address, process):
         environment = {"DOCKER_HOST": address}
         if fault == "tag moves":
@@ -677,7 +680,7 @@ def test_an_engine_has_all_or_nothing(tmp_path: Path, fault: str, short: Path) -
 
         def tell(count: int, total: int) -> None:
             nonlocal done
-            if done or count < 1_000_000:
+            if done or count < 1_000_000 or fault == "late interrupt":
                 return
             done = True
             if fault == "gone":
@@ -691,8 +694,18 @@ def test_an_engine_has_all_or_nothing(tmp_path: Path, fault: str, short: Path) -
                     file.seek(3_500_000)
                     file.write(b"something else")
 
+        answer = daemon_writer._Loading._answer
+
+        def late(self: Any, response: Any) -> None:
+            """The engine has all of it; Ctrl-C comes before it has said so."""
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)
+            answer(self, response)
+
+        if fault == "late interrupt":
+            monkeypatch.setattr(daemon_writer._Loading, "_answer", late)
         expected = {"gone": "broke off", "changed": "with the digest|has changed"}
-        if fault == "interrupt":
+        if fault.endswith("interrupt"):
             with pytest.raises(KeyboardInterrupt):
                 stores.write(image, "docker:app:x", progress=tell, environment=environment)
         else:
@@ -717,3 +730,53 @@ def short() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def own_podman(folder: Path) -> Iterator[str]:
+    """A Podman service of our own, its address."""
+    address = f"unix://{folder}/p"
+    command: list[str | Path] = [
+        "podman",
+        "--root",
+        folder / "storage",
+        "--runroot",
+        folder / "run",
+    ]
+    command += ["--storage-driver", "vfs", "system", "service", "--time", "0", address]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        for _ in range(100):
+            if (folder / "p").exists():
+                break
+            time.sleep(0.1)
+        else:
+            pytest.skip("a Podman service does not start here")
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.compat
+@needs("podman")
+@root
+def test_podmans_service_gets_all_layers_and_the_tag(short: Path) -> None:
+    image = stores.open(str(SMALL))
+    index = scan(image)
+    draft = rewritten(image, Changes.of(index, removed(index)), PLAN, "test")
+    with own_podman(short) as address:
+        environment = {"CONTAINER_HOST": address}
+        stores.write(image, "podman:slimmer-test:one", environment=environment)
+        second = stores.write(draft, "podman:slimmer-test:two", environment=environment)
+
+        podman = ["podman", "--root", str(short / "storage"), "--runroot", str(short / "run")]
+        podman += ["--storage-driver", "vfs"]
+        (found,) = json.loads(run(*podman, "inspect", "slimmer-test:two"))
+        assert (second.id, list(second.diff_ids)) == (
+            f"sha256:{found['Id']}",
+            found["RootFS"]["Layers"],
+        )
+        names = run(*podman, "images", "--all", "--format", "{{.Repository}}:{{.Tag}}")
+        assert 2 == len(names.split()), names
