@@ -34,8 +34,13 @@ class Remove:
         for target, evidence, paths in kept:
             yield Refusal(rule.name, target, "nothing-links", evidence, freed(subject, paths))
         by_owner: defaultdict[Owner, list[bytes]] = defaultdict(list)
+        target_of = dict(subject.symlinks)
         for path in leaving:
-            by_owner[subject.ledger.owner(path)].append(path)
+            # A symlink leaves with what it leads to, so that no step leaves one that leads nowhere.
+            target = target_of.get(path, path)
+            if target not in leaving:
+                target = next((one for one in subject.below(target) if one in leaving), path)
+            by_owner[subject.ledger.owner(target)].append(path)
         for owner, paths in by_owner.items():
             size = freed(subject, paths)
             if size <= 0:

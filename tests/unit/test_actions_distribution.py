@@ -108,5 +108,18 @@ def test_what_the_user_keeps_stays_but_names_of_parts_hold_no_whole():
     assert outcome(parts, "pip:base")[0] == ["pip:base 1.0"]
 
 
+def test_a_file_that_another_distribution_claims_stays():
+    shared = {"shared.py": b"both"}
+    one = distribution("one", {"one/a.py": b"1", **shared})
+    two = distribution("two", {"two/a.py": b"2", **shared})
+    image = subject({**one, **two})
+
+    def gone(*owners: str) -> bool:
+        plan = planned(image, RemoveDistribution(), rule(*owners))
+        return f"{SITE}/shared.py".encode() in plan.changes.removed
+
+    assert [False, False, True] == [gone("one"), gone("two"), gone("one", "two")]
+
+
 def test_a_rule_that_names_nobody_takes_nobody():
     assert outcome(subject(BASE)) == ([], {})

@@ -149,6 +149,28 @@ def test_no_symlink_loses_its_target():
     }
 
 
+def test_a_symlink_on_the_way_of_one_that_stays_stays():
+    links = {"etc/a": "/opt/doc/way", "opt/doc/way": "/srv/a"}
+    steps, _ = proposed(
+        Remove(), subject({"srv/a": b"a", "opt/doc/b": b"b"}, symlinks=links), rule("/opt/doc/")
+    )
+
+    assert [step.removes for step in steps] == [(b"opt/doc/b",)]
+
+
+def test_a_symlink_is_part_of_the_step_that_takes_its_target():
+    files = distribution("one", {"one/man/a.1": b"a" * 10})
+    links = {
+        "usr/man/a.1": "/etc/alternatives/a",
+        "etc/alternatives/a": f"/{SITE}/one/man/a.1",
+        "opt/man": f"/{SITE}/one/man",
+    }
+    [step], _ = proposed(Remove(), subject(files, symlinks=links), rule("man/"))
+
+    assert (step.target, step.unpacked) == ("pip:one 1.0", 10)
+    assert {path.decode() for path in step.removes} == {f"{SITE}/one/man/a.1", *links}
+
+
 def test_bytes_of_a_linked_file_leave_with_its_last_name():
     image = subject({"a": b"x" * 10}, links={"b": "a", "c": "a"})
 

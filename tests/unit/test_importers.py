@@ -64,6 +64,7 @@ def test_whatever_reaches_for_tests_is_found(source: str):
         "import other.tests",
         "from other.tests import helpers",
         '"""Run it with pkg.tests.helpers."""',
+        'def f():\n    """pkg.tests.helpers"""',
         "# from pkg.tests import helpers",
         "def tests(): pass\ntests()",
         "self.test()",
@@ -91,6 +92,16 @@ def test_a_program_may_read_data_of_the_tests():
 
     assert importers({**data, **joined}).mentions(TESTS)
     assert importers({**data, **divided}).mentions(TESTS)
+
+
+def test_data_of_other_tests_is_no_data_of_these():
+    files = {
+        f"{SITE}/pkg/sub/tests/test_x.py": b"",
+        f"{SITE}/pkg/sub/tests/data.json": b"{}",
+        f"{SITE}/pkg/core.py": b"frames_below(os.path.join(here, 'tests'))",
+    }
+
+    assert not importers(files).mentions(TESTS)
 
 
 def test_a_lazy_package_names_its_modules_as_texts():
