@@ -16,13 +16,14 @@ import signal
 import tarfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Self
 
 from slimmer.names import one_line
 from slimmer.stores import daemon
+from slimmer.stores.container import archived, chunks, request
 from slimmer.stores.content import MediumError
 from slimmer.trials import Answer, Finished, Outcome, Probe, Probed, Served, TrialError, Trials
 
@@ -63,8 +64,10 @@ while True:
     if 0 < status < 500 or time.time() > deadline:
         break
     time.sleep(0.2)
-print(json.dumps([status, kind, base64.b64encode(body).decode()]))
+with open(sys.argv[4], "w") as file:
+    json.dump([status, kind, base64.b64encode(body).decode()], file)
 """
+"""Leaves its answer in a file: an exec's output comes over a connection that nobody can close."""
 
 
 @dataclass(slots=True)
@@ -119,7 +122,7 @@ class Running:
         done: Callable[[int], None],
     ) -> Probed:
         """Import modules and load libraries in the image's own interpreter."""
-        request = {
+        told = {
             "modules": None
             if probe.modules is None
             else {"single": list(probe.modules), "several": list(probe.together)},
@@ -130,7 +133,7 @@ class Running:
             "limit": trials.limit,
         }
         driver = resources.files("slimmer.stores").joinpath("inside.py").read_bytes()
-        files = {"inside.py": driver, "request.json": json.dumps(request).encode()}
+        files = {"inside.py": driver, "request.json": json.dumps(told).encode()}
         # By -c and not by name: that would put the driver's folder first on the module path.
         start = f"REQUEST = '/{FOLDER}/request.json'; exec(open('/{FOLDER}/inside.py').read())"
         with self._container(image, trials, [interpreter], ["-c", start], files) as container:
@@ -168,12 +171,14 @@ class Running:
         deadline = begun + trials.timeout
         answers = []
         healthy = None
-        with self._container(image, trials, None, None) as container:
+        with self._container(image, trials, None, None, {}) as container:
             self._start(container)
-            for request in trials.requests:
+            for number, asked in enumerate(trials.requests):
                 left = max(1.0, deadline - time.monotonic())
-                argv = [interpreter, "-c", ASK, str(request.port), request.path, f"{left:.1f}"]
-                answers.append(_answer(self._output(container, argv)))
+                file = f"/{FOLDER}/answer-{number}"
+                argv = [interpreter, "-c", ASK, str(asked.port), asked.path, f"{left:.1f}", file]
+                self._exec(container, argv, deadline + 30)
+                answers.append(_answer(self._content(container, file)))
             if trials.health:
                 healthy = self._healthy(container, image, deadline)
             code = self._code(container)
@@ -217,7 +222,7 @@ class Running:
             except APIError as error:
                 raise _refused(image, error) from None
             try:
-                if files:
+                if files is not None:
                     self.client.put_archive(container, "/", _folder(files))
                 yield container
             except APIError as error:
@@ -257,59 +262,86 @@ class Running:
         return code
 
     def _log(self, container: str, *, stdout: bool = False, stderr: bool = False) -> bytes:
-        """What a container wrote; only as much as is kept."""
-        held: list[bytes] = []
-        length = 0
-        for chunk in self.client.logs(
-            container, stdout=stdout, stderr=stderr, stream=True, follow=False
-        ):
-            held.append(chunk)
-            length += len(chunk)
-            if length > 4 * OUTPUT:
-                break
-        return b"".join(held)
+        """What a container wrote so far; only as much as is kept."""
+        held = bytearray()
+        with closing(self._written(container, stdout=stdout, stderr=stderr)) as parts:
+            for part in parts:
+                held += part
+                if len(held) > 4 * OUTPUT:
+                    break
+        return bytes(held)
+
+    def _written(
+        self, container: str, *, stdout: bool = False, stderr: bool = False, follow: bool = False
+    ) -> Generator[bytes]:
+        """A container's output. Engines frame it: stream, three zeros, length (attach's format)."""
+        response = request(
+            self.client,
+            f"/containers/{container}/logs",
+            stdout=int(stdout),
+            stderr=int(stderr),
+            follow=int(follow),
+        )
+        held = b""
+        with closing(chunks(response)) as parts:
+            for part in parts:
+                held += part
+                while len(held) >= 8 and len(held) >= 8 + (
+                    size := int.from_bytes(held[4:8], "big")
+                ):
+                    yield held[8 : 8 + size]
+                    held = held[8 + size :]
 
     def _lines(self, container: str, limit: float) -> Iterator[dict[str, Any]]:
         """Start a container and follow the objects that it writes, one a line."""
-        from requests.exceptions import RequestException
-        from urllib3.exceptions import HTTPError
-
         self._start(container)
         watch = threading.Timer(limit, self._remove, (container,))
         watch.daemon = True
         watch.start()
         held = b""
         try:
-            for chunk in self.client.logs(
-                container, stdout=True, stderr=False, follow=True, stream=True
-            ):
-                *lines, held = (held + chunk).split(b"\n")
-                for line in lines:
-                    with contextlib.suppress(ValueError):
-                        value = json.loads(line)
-                        if isinstance(value, dict):
-                            yield value
-        except (RequestException, HTTPError, OSError):
-            return  # it fell silent, or the engine did: the missing end tells
+            with closing(self._written(container, stdout=True, follow=True)) as parts:
+                for part in parts:
+                    *lines, held = (held + part).split(b"\n")
+                    for line in lines:
+                        with contextlib.suppress(ValueError):
+                            value = json.loads(line)
+                            if isinstance(value, dict):
+                                yield value
+        except MediumError:
+            return  # it was taken away, or the engine broke off: the missing end tells
         finally:
             watch.cancel()
 
-    def _output(self, container: str, argv: list[str]) -> bytes:
-        """stdout of a program run in a container; empty where it cannot be run there."""
+    def _exec(self, container: str, argv: list[str], deadline: float) -> int | None:
+        """The exit code of a program run in a started container; None where it has none."""
         from docker.errors import APIError
-        from requests.exceptions import RequestException
 
         try:
-            made = self.client.exec_create(container, argv, stderr=False)["Id"]
-            text = self.client.exec_start(made)
-        except (APIError, RequestException, OSError):
-            return b""
-        return text if isinstance(text, bytes) else b""
+            made = self.client.exec_create(container, argv, stdout=False, stderr=False)["Id"]
+            # Detached, so that a program that hangs does not keep us.
+            self.client.exec_start(made, detach=True)
+            while (state := self.client.exec_inspect(made))["Running"]:
+                if time.monotonic() > deadline:
+                    return None
+                time.sleep(0.05)
+        except APIError:  # the container is gone, or has no such program
+            return None
+        code: int | None = state["ExitCode"]
+        return code
+
+    def _content(self, container: str, path: str) -> bytes:
+        """A small file of a container; empty where there is none."""
+        try:
+            with closing(archived(self.client, container, path)) as files:
+                for _, header, stream in files:
+                    return stream.at(header.data, min(header.stored, 2 * OUTPUT))
+        except MediumError:
+            pass
+        return b""
 
     def _healthy(self, container: str, image: Image, deadline: float) -> bool | None:
         """Whether the image's own check succeeds before time is up; None where it has none."""
-        from docker.errors import APIError
-
         kind, *rest = image.config.healthcheck or ("NONE",)
         if kind == "CMD-SHELL":
             argv = ["/bin/sh", "-c", " ".join(rest)]
@@ -318,19 +350,10 @@ class Running:
         else:
             return None
         while True:
-            try:
-                made = self.client.exec_create(container, argv)["Id"]
-                # Detached, so that a check that hangs does not keep us.
-                self.client.exec_start(made, detach=True)
-                while (state := self.client.exec_inspect(made))["Running"]:
-                    if time.monotonic() > deadline:
-                        return False
-                    time.sleep(0.05)
-                if state["ExitCode"] == 0:
-                    return True
-            except APIError:  # the container is gone, or has no such program
-                return False
-            if time.monotonic() > deadline:
+            code = self._exec(container, argv, deadline)
+            if code == 0:
+                return True
+            if time.monotonic() > deadline or self._code(container) is not None:
                 return False
             time.sleep(0.5)
 
@@ -432,7 +455,7 @@ def _folder(files: Mapping[str, bytes]) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         folder = tarfile.TarInfo(FOLDER)
         folder.type = tarfile.DIRTYPE
-        folder.mode = 0o755
+        folder.mode = 0o777  # the image's user may be anybody
         tar.addfile(folder)
         for name, content in files.items():
             member = tarfile.TarInfo(f"{FOLDER}/{name}")
