@@ -173,7 +173,7 @@ class Report:
         """Add up a ledger; `pattern` narrows the rows to what it fits (see `names.matcher`)."""
         index = ledger.index
         image = index.image
-        chosen = None if pattern is None else _chosen(ledger, pattern)
+        chosen = None if pattern is None else fitting(ledger, pattern)
         sums = _sum(ledger, chosen)
         return cls(
             reference=one_line(image.reference),
@@ -253,7 +253,7 @@ class _Sums(NamedTuple):
     files: int
 
 
-def _chosen(ledger: Attribution, pattern: str) -> Mapping[bytes, int]:
+def fitting(ledger: Attribution, pattern: str) -> Mapping[bytes, int]:
     """Size of each file whose path, or whose owner's name, fits the pattern."""
     fits = matcher(pattern)
     claim_of = ledger.claim_of
