@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -26,7 +27,7 @@ from slimmer.errors import SlimmerError
 from slimmer.image import Digest, Image
 from slimmer.index import Evidence, Index
 from slimmer.rewrite import flattened, overlaid, rewritten
-from slimmer.stores import daemon_writer
+from slimmer.stores import daemon_writer, layout_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -475,6 +476,21 @@ def test_a_full_disk_leaves_nothing_behind(prepared: Path, kind: str) -> None:
     assert ["out.tar", "there"] == listed(prepared)
 
 
+def test_an_index_that_cannot_be_written_leaves_a_layout_as_it_was(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(prepared)
+
+    def full(self: object, name: str, raw: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(layout_writer.Folder, "document", full)
+    with pytest.raises(SlimmerError, match="No space left on device"):
+        stores.write(stores.open(str(SMALL)), f"oci:{prepared}/there:tag")
+
+    assert before == snapshot(prepared)
+
+
 @pytest.mark.compat
 @root
 @needs("mount")
@@ -527,13 +543,20 @@ def test_even_a_kill_leaves_no_file_behind(prepared: Path, kind: str) -> None:
     assert before == snapshot(prepared)
 
 
+@pytest.mark.parametrize("edited", [False, True])
 @pytest.mark.parametrize("when", ["before", "while"])
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive", "oci", "oci-added"])
-def test_a_source_that_changes_is_noticed(prepared: Path, kind: str, when: str) -> None:
+def test_a_source_that_changes_is_noticed(
+    prepared: Path, kind: str, when: str, edited: bool
+) -> None:
     changing = prepared.parent / "source.tar"
     shutil.copy(SMALL, changing)
     before = snapshot(prepared)
     image = stores.open(str(changing))
+    index = scan(image)
+    changes = Changes.of(index, removed(index)[:1] if edited else [])
+    draft = rewritten(image, changes, PLAN, "test")
+    assert edited == draft.changed
     changed = False
 
     def change() -> None:
@@ -552,7 +575,7 @@ def test_a_source_that_changes_is_noticed(prepared: Path, kind: str, when: str) 
     if when == "before":
         change()
     with pytest.raises(SlimmerError) as caught:
-        stores.write(image, destinations(prepared)[kind], progress=tell)
+        stores.write(draft, destinations(prepared)[kind], progress=tell)
 
     assert any(word in caught.value.message for word in ("has changed", "with the digest"))
     assert before == snapshot(prepared)
