@@ -267,7 +267,8 @@ class Policy:
             for rule in self.rules
         ]
         if otherwise is not None and not any(rule.action == action for rule in rules):
-            rules.append(replace(otherwise, options=tuple(sorted(given.items()))))
+            added = dict(otherwise.options) | given
+            rules.append(replace(otherwise, options=tuple(sorted(added.items()))))
         return replace(self, rules=tuple(rules))
 
 

@@ -76,8 +76,8 @@ class SwapWheel:
     look beside pip's own configuration; `strip`, to leave symbol tables of the new libraries out;
     `exclude`, globs of paths that are not to be installed.
 
-    Without `swaps` and `gpus = "none"` a swap is proposed as risky, if nothing in the image says
-    that it is to meet a GPU and the wheel is at hand: no index is asked for what nobody asked for.
+    Without `swaps` and `gpus` a swap is proposed as risky, if nothing in the image says that it is
+    to meet a GPU and the wheel is at hand: no index is asked for what nobody asked for.
     """
 
     name: str = "swap"
@@ -91,8 +91,8 @@ class SwapWheel:
         asked = [Request.parse(text) for text in texts(options.get("swaps"))]
         unused = set(asked)
         told = bool(asked) or options.get("gpus") == "none"
-        if not told and gpu_evidence(subject):
-            return
+        if not told and (options.get("gpus") or gpu_evidence(subject)):
+            return  # a GPU will be met, the user or the image says
         wheels = replace(
             self.wheels,
             find_links=(*self.find_links, *texts(options.get("find_links"))),

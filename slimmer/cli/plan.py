@@ -206,7 +206,9 @@ class _Remembering:
 
 def chosen(options: Namespace) -> Policy:
     """The policy that the arguments and the project's settings name, with their options."""
-    from slimmer.policy import find
+    from dataclasses import replace
+
+    from slimmer.policy import Safety, find
 
     project = settings.load(options)
     options = settings.filled(options, project)
@@ -223,15 +225,17 @@ def chosen(options: Namespace) -> Policy:
         policy = policy.told(
             "device-code", levers.get("device-code"), gpus=options.gpu, mode=options.gpu_mode
         )
-    if options.swap or options.gpu == "none":
+    if options.swap or options.gpu:
         policy = policy.told(
             "swap",
-            levers.get("swap"),
+            levers.get("swap") if options.swap or options.gpu == "none" else None,
             swaps=options.swap or None,
             find_links=options.find_links or None,
             index_url=options.index_url,
             gpus=options.gpu,
         )
+        if options.swap or options.gpu == "none":  # asking for it is accepting it
+            policy = replace(policy, safety=max(policy.safety, Safety.CAUTION))
     return policy.keeping(options.keep)
 
 
