@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 INSPECT = [sys.executable, "-m", "slimmer", "inspect", "--format", "json"]
-API_ALONE = [
-    sys.executable,
-    "-c",
-    "import sys; from slimmer.stores import daemon; daemon._readable = lambda *_: None; "
-    "from slimmer.cli import main; sys.exit(main())",
-    *INSPECT[3:],
-]
+WITHOUT_FOLDERS = """
+import sys
+from slimmer.cli import main
+from slimmer.stores import daemon
+daemon._readable = lambda *_: None
+sys.exit(main())
+"""
+API_ALONE = [sys.executable, "-c", WITHOUT_FOLDERS, *INSPECT[3:]]
 Result = tuple[float, int]
 
 
