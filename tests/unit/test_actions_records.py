@@ -137,3 +137,11 @@ def test_the_record_of_a_conda_package():
     assert kept["sha256_in_prefix"] == hashlib.sha256(b"newer").hexdigest()
     assert kept["sha256"] == "00"
     assert text.startswith(b'{\n  "name": "pkg"')
+
+
+def test_a_record_that_is_no_csv_keeps_every_byte_of_what_is_not_about_it():
+    told = b"pkg/a.py,,\n\n" + b"a" * 5000 + b'"b\npkg/b.py,,\npkg/c.py,"x\n'
+    files = {f"{SITE}/pkg/{name}.py": b"" for name in "abc"} | {f"{INFO}/RECORD": told}
+
+    [(_, record)] = rewritten(files, [f"{SITE}/pkg/a.py"]).items()
+    assert record == told.removeprefix(b"pkg/a.py,,\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -212,3 +213,21 @@ def test_odd_sources_do_no_harm():
     odd = {f"{SITE}/pkg/core.py": deep, f"{SITE}/pkg/\xff.py": b"\x00import pkg.tests\x00"}
 
     importers(odd).needed([TESTS])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"x = {" + b"'a': test, " * 200_000 + b"}",
+        b"x = " + b"test + \\\n" * 100_000 + b"1",
+        b"(" * 1000 + b"test " * 500_000,
+        b"{% if %}\n" + b"import pkg.tests\n" * 200_000,
+    ],
+)
+def test_sources_made_to_be_slow_are_not(source: bytes):
+    image = subject({**PACKAGE, f"{SITE}/pkg/core.py": source})
+    start = time.process_time()
+    found = image.importers
+
+    assert time.process_time() - start < 5
+    assert len(found.mentions(TESTS)) <= 50
