@@ -37,10 +37,10 @@ class Remove:
         target_of = dict(subject.symlinks)
         for path in leaving:
             # A symlink leaves with what it leads to, so that no step leaves one that leads nowhere.
-            target = target_of.get(path, path)
-            if target not in leaving:
-                target = next((one for one in subject.below(target) if one in leaving), path)
-            by_owner[subject.ledger.owner(target)].append(path)
+            holder = target_of.get(path, path)
+            if holder not in leaving:
+                holder = next((one for one in subject.below(holder) if one in leaving), path)
+            by_owner[subject.ledger.owner(holder)].append(path)
         for owner, paths in by_owner.items():
             size = freed(subject, paths)
             if size <= 0:
