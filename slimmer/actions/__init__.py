@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from slimmer.plan import Action, Bookkeeper
 
@@ -19,17 +19,24 @@ _ACTIONS = {
     "drop-bytecode": ("bytecode", "DropBytecode"),
     "device-code": ("libraries", "CutDeviceCode"),
     "symbols": ("libraries", "StripSymbols"),
-    "swap": ("swap", "SwapWheel"),
 }
 """Name in a policy → module of this package and class in it."""
 
 
-def default() -> Mapping[str, Action]:
-    """Every action, by the name that policies call it."""
-    return {
+def default(find_links: Iterable[str] = (), index_url: str | None = None) -> Mapping[str, Action]:
+    """Every action, by the name that policies call it.
+
+    `find_links` and `index_url` are where a plan that is read again finds its wheels, beside pip's
+    own configuration.
+    """
+    actions: dict[str, Action] = {
         name: getattr(import_module(f"{__name__}.{module}"), cls)()
         for name, (module, cls) in _ACTIONS.items()
     }
+    from slimmer.actions.swap import SwapWheel
+
+    actions["swap"] = SwapWheel(find_links=tuple(find_links), index_url=index_url)
+    return actions
 
 
 def bookkeepers() -> tuple[Bookkeeper, ...]:

@@ -148,8 +148,9 @@ def _plan(options: Namespace, looked: Looked, rim: Rim) -> Plan:
     from slimmer.subject import Subject
 
     subject = Subject.of(looked.ledger, looked.graph, planning.chosen(options))
+    known = actions.default(options.find_links, options.index_url)
     text = Path(options.plan).read_text(encoding="utf-8")
-    return Plan.read(text, subject, actions.default(), actions.bookkeepers(), options.plan)
+    return Plan.read(text, subject, known, actions.bookkeepers(), options.plan)
 
 
 def _write(draft: Draft, destination: str, options: Namespace, rim: Rim) -> Written:
