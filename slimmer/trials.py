@@ -394,9 +394,13 @@ class _Pair:
         ]
         for identifier, count in sorted(planned.items()):
             notes.append(f"{count} modules left with the step {identifier}")
-        failing = len(first.modules) - len(well)
+        failing = sorted(first.modules.keys() - set(well))
         if failing:
-            notes.append(f"{interpreter}: {failing} modules do not import in the original either")
+            names = ", ".join(map(printable, failing[:5])) + (", …" if len(failing) > 5 else "")
+            notes.append(
+                f"{interpreter}: {len(failing)} modules do not import in the original either: "
+                f"{names}"
+            )
         spent = [
             sum(outcomes[name].seconds for name in well if name in outcomes)
             for outcomes in (first.modules, second.modules)

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import time
 from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -314,6 +315,22 @@ def test_an_elf_file_that_loses_a_library_names_both_and_the_step():
     assert () == broken(source, b"usr/lib/libbar.so").faults
 
 
+def test_what_the_loader_found_by_itself_must_not_need_luck_from_now_on():
+    library = elf(soname="libfoo.so.1")
+    source = image(
+        layer(
+            {
+                "usr/lib/libfoo.so.1": library,
+                "opt/elsewhere/libfoo.so.1": library,
+                "usr/lib/libbar.so": elf("libfoo.so.1"),
+            }
+        )
+    )
+
+    assert [("library", "usr/lib/libbar.so")] == kinds(broken(source, b"usr/lib/libfoo.so.1"))
+    assert [] == kinds(broken(source, b"opt/elsewhere/libfoo.so.1"))
+
+
 def test_a_rewritten_elf_file_is_read_again():
     needing = elf("libfoo.so.1")
     files = {"usr/lib/libfoo.so.1": elf(soname="libfoo.so.1"), "usr/lib/libbar.so": needing}
@@ -363,6 +380,7 @@ def test_a_risky_step_whose_aim_it_is_may_take_a_requirement_away():
     assert () == verdict.faults
     assert any("as agreed" in note for note in verdict.notes)
     assert 1 == len(broken(source, *gone, safety=Safety.RISKY, action="remove").faults)
+    assert 1 == len(broken(source, *gone, action="remove-distribution").faults)
 
 
 def test_a_debian_package_that_loses_a_dependency():
@@ -773,6 +791,15 @@ def test_each_module_is_tried_by_itself_whatever_the_others_do(tmp_path: Path):
     assert "/nowhere/at/all" == found["opens"]["file"]
     assert str(tmp_path / "well.py") == found["well"]["origin"]
     assert 10 == sum(line["is"] == "module" for line in lines)
+
+
+def test_a_process_that_a_module_leaves_behind_is_not_waited_for(tmp_path: Path):
+    (tmp_path / "forks.py").write_text("import os, time\nif os.fork() == 0:\n    time.sleep(60)")
+    begun = time.monotonic()
+
+    drive(tmp_path, {"modules": {"single": ["forks"], "several": []}, "timeout": 40})
+
+    assert time.monotonic() - begun < 20
 
 
 def test_top_level_modules_come_from_records(tmp_path: Path):
