@@ -301,3 +301,11 @@ class Gate:
     @property
     def fits(self) -> bool:
         return self.ruling.fits
+
+    @property
+    def best(self) -> Ladder | None:
+        """The least risky ladder that fits; where none does, the first of those that come closest."""
+        for ladder in self.ladders:
+            if ladder.fits:
+                return ladder
+        return min(self.ladders, key=lambda ladder: ladder.after, default=None)

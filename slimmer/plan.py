@@ -203,11 +203,13 @@ class Plan:
         chosen = allowed
         if budget is not None:
             excess = _sizes(subject)[_METRICS.index(metric)] - budget.maximum
+            # Hidden bytes are in no merged tree: dropping them saves nothing of `rootfs`.
+            helpful = sum(step.saves(metric) > 0 for step in allowed)
             while True:
                 chosen = choose(allowed, excess, metric)
                 changes = settle(subject, chosen, keepers)
                 short = _promise(changes, metric) - budget.maximum
-                if short <= 0 or len(chosen) == len(allowed):
+                if short <= 0 or len(chosen) == helpful:
                     break
                 excess += short  # the records cost, or shared bytes gave less than they promised
         changes = settle(subject, chosen, keepers)

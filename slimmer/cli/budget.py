@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from slimmer.cli import pipeline, settings
+from slimmer.cli import advice, pipeline, settings
 from slimmer.cli import plan as planning
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from slimmer.anchors import Anchors, Source
     from slimmer.cli.pipeline import Commands
     from slimmer.cli.rim import Rim
     from slimmer.cli.sight import Sight
     from slimmer.comparison import Comparison
-    from slimmer.gate import DiveJudgement, Gate, Ladder, Ruling
+    from slimmer.formats.pen import Paper
+    from slimmer.gate import DiveJudgement, Gate, Ruling
     from slimmer.limits import Limit
-    from slimmer.plan import Metric
-    from slimmer.policy import Safety
     from slimmer.report import Report
     from slimmer.settings import Settings
 
@@ -33,9 +32,6 @@ SUFFIXES = {
     ".xml": "junit",
     ".html": "html",
 }
-LADDER = ("safe", "balanced", "aggressive")
-"""Shipped policies that are tried one after the other, until one fits."""
-
 TEXT = """\
 Judges an image by its limits, for a release gate in CI. Where it is over, says which owners are
 largest, what grew since the baseline, and which least risky steps would bring it back, with the
@@ -140,6 +136,7 @@ def add(commands: Commands) -> None:
 def run(options: Namespace, rim: Rim) -> int:
     from slimmer.cli.sight import Sight
     from slimmer.errors import SlimmerError
+    from slimmer.gate import Gate
 
     project = settings.load(options)
     options = settings.filled(options, project)
@@ -161,9 +158,9 @@ def run(options: Namespace, rim: Rim) -> int:
     baseline = options.baseline or settings.beside(project, project.baseline)
     comparison = _comparison(report, baseline, options, rim) if baseline else None
     ruling = _ruling(limits, report, comparison, sight, rules)
-    gate = _gate(report, ruling, comparison, notes, sight, options, rim, image)
+    gate = advice.given(Gate(report, ruling, comparison, notes=notes), sight, options, rim, image)
     rim.problems(report.problems)
-    _write(gate, anchors, options, rim)
+    _write(gate, anchors, sight, options, rim)
     return 0 if gate.fits else 1
 
 
@@ -276,162 +273,19 @@ def _dive(rules: str, report: Report, sight: Sight) -> tuple[DiveJudgement, ...]
     )
 
 
-def _gate(
-    report: Report,
-    ruling: Ruling,
-    comparison: Comparison | None,
-    notes: tuple[str, ...],
-    sight: Sight,
-    options: Namespace,
-    rim: Rim,
-    image: str,
-) -> Gate:
-    """The ruling, and where something is over what would help."""
-    from slimmer.gate import Gate
-    from slimmer.limits import size_argument
-
-    told = [*notes]
-    aim = _aim(ruling, comparison)
-    ladders: tuple[Ladder, ...] = ()
-    command = ""
-    if aim is not None:
-        metric, maximum = aim
-        ladders = _ladders(metric, maximum, sight, options, rim)
-        if ladders and ladders[-1].fits:
-            wanted = ["--max", size_argument(maximum)]
-            if metric != "unpacked":
-                wanted += ["--metric", metric]
-            command = _command(image, wanted, ladders[-1].policy, options)
-        elif ladders:
-            told.append(f"no shipped policy gets there; {ladders[-1].policy} comes closest")
-            told += _levers(report, options)
-    elif any(judgement.limit.bounds == "hidden" for judgement in ruling.broken):
-        command = _command(image, [], "safe", options)
-    if any(judgement.limit.target == "packed" for judgement in ruling.broken):
-        told.append(
-            "what a plan saves is known unpacked; of packed bytes only once the image is written:"
-            " slimmer slim IMAGE -o oci:FOLDER:TAG, then slimmer budget oci:FOLDER:TAG"
-        )
-    return Gate(report, ruling, comparison, ladders, command, tuple(told))
-
-
-def _aim(ruling: Ruling, comparison: Comparison | None) -> tuple[Metric, int] | None:
-    """What a plan has to reach: the metric that is most over, and the least that it may be."""
-    aims: dict[Metric, tuple[int, int]] = {}
-    for judgement in ruling.broken:
-        limit = judgement.limit
-        metric = limit.target
-        if limit.bounds not in ("image", "growth") or metric not in ("unpacked", "rootfs"):
-            continue
-        known: Metric = "unpacked" if metric == "unpacked" else "rootfs"
-        maximum = judgement.maximum
-        if limit.bounds == "growth" and comparison is not None:
-            before: int = getattr(comparison.before, known)
-            maximum += before
-        lowest, over = aims.get(known, (maximum, 0))
-        aims[known] = (min(lowest, maximum), max(over, judgement.over))
-    if not aims:
-        return None
-    metric = max(aims, key=lambda metric: (aims[metric][1], metric))
-    return metric, aims[metric][0]
-
-
-def _ladders(
-    metric: Metric, maximum: int, sight: Sight, options: Namespace, rim: Rim
-) -> tuple[Ladder, ...]:
-    """What the policies come to, least risky first, until one fits; kept for the next run."""
-    from slimmer.gate import Ladder
-    from slimmer.plan import Budget
-    from slimmer.policy import Safety, find, shipped
-
-    project = settings.load(options)
-    named = options.policy or project.policy
-    names = [name for name in LADDER if (shipped() / f"{name}.toml").is_file()]
-    if named in names:
-        names = names[names.index(named) :]
-    elif named:
-        own = planning.chosen(options).safety
-        names = [named, *(name for name in names if find(name, "").safety > own)]
-    accept: Safety | None = Safety.parse(options.accept, "--accept") if options.accept else None
-    ladders: list[Ladder] = []
-    planners: list[planning.Planner] = []  # made only where the cache does not know
-    for name in names:
-        # What the settings name is found beside them, what the command line names here.
-        asked = options.policy if name == named else name
-        policy = planning.chosen(Namespace(**{**vars(options), "policy": asked}))
-
-        def make(policy=policy, name=name) -> str:  # type: ignore[no-untyped-def]
-            planner = planners[0] if planners else planning.Planner(sight.looked, rim)
-            planners[:] = [planner]
-            plan = planner.plan(policy, Budget(maximum, metric), accept)
-            return Ladder.of(plan, name).to_json()
-
-        # Which wheel a swap finds depends on more than the image.
-        asks = any(rule.action == "swap" for rule in policy.rules)
-        question = ("ladder", repr(policy), accept, metric, maximum, name)
-        text = make() if asks and options.swap else sight.kept(question, make)
-        ladders.append(Ladder.read(text))
-        if ladders[-1].fits:
-            break
-    return tuple(ladders)
-
-
-def _levers(report: Report, options: Namespace) -> list[str]:
-    """What the user could say that no policy knows."""
-    from slimmer.units import size_text
-
-    told = []
-    device_code = report.categories.get("device code", 0)
-    if device_code and not options.gpu:
-        told.append(
-            f"{size_text(device_code)} are device code: --gpu sm_90 lets go what other GPUs need,"
-            " --gpu none all of it"
-        )
-    if device_code and not options.swap and options.gpu in (None, "none"):
-        told.append("where no GPU is used, --swap torch=cpu replaces the CUDA build as a whole")
-    return told
-
-
-def _command(image: str, wanted: list[str], policy: str, options: Namespace) -> str:
-    """What to type to get an image that fits."""
-    from slimmer.names import one_line
-
-    words = ["slimmer", "slim", image, *wanted, "--policy", policy]
-    for option in ("accept", "gpu", "gpu_mode", "index_url", "settings", "platform"):
-        value = getattr(options, option)
-        if value:
-            words += ["--" + option.replace("_", "-"), value]
-    for option in ("keep", "swap", "find_links"):
-        for value in getattr(options, option):
-            words += ["--" + option.replace("_", "-"), value]
-    return one_line(shlex.join([*words, *_target(image)]))
-
-
-def _target(image: str) -> list[str]:
-    """Where the slim image goes: beside the one it is made of."""
-    path = Path(image)
-    if path.is_file():
-        return ["-o", str(path.with_name(f"{path.stem}-slim.tar"))]
-    if path.is_dir() or image.startswith(("oci:", "oci-archive:", "docker-archive:")):
-        return ["-o", "oci:slim:latest"]
-    name = image.partition(":")[2] if image.startswith(("docker:", "podman:")) else image
-    name = name.partition("@")[0]
-    repository, colon, tag = name.rpartition(":")
-    if colon and "/" not in tag:
-        return ["-t", f"{repository}:{tag}-slim"]
-    return ["-t", f"{name}:slim"]
-
-
-def _write(gate: Gate, anchors: Anchors, options: Namespace, rim: Rim) -> None:
+def _write(gate: Gate, anchors: Anchors, sight: Sight, options: Namespace, rim: Rim) -> None:
     from slimmer.cli import output
 
     inside = rim.environment.get("GITHUB_ACTIONS") == "true"
     form = options.format or ("github" if inside else "text")
     for name in options.outputs:
         chosen = SUFFIXES.get(PurePath(name).suffix, options.format or "text")
-        output.write(_text(gate, chosen, anchors, options, rim, to_file=name != "-"), name, rim)
+        to_file = name != "-"
+        text = _text(gate, chosen, anchors, sight, options, _paper(rim, to_file=to_file))
+        output.write(text, name, rim)
     if "-" not in options.outputs:
-        output.write(_text(gate, form, anchors, options, rim, to_file=False), None, rim)
+        text = _text(gate, form, anchors, sight, options, _paper(rim, to_file=False))
+        output.write(text, None, rim)
     summary = rim.environment.get("GITHUB_STEP_SUMMARY")
     if form == "github" and summary:
         from slimmer.formats import gate as gates
@@ -440,14 +294,17 @@ def _write(gate: Gate, anchors: Anchors, options: Namespace, rim: Rim) -> None:
             file.write(gates.markdown(gate, options.top))
 
 
-def _text(
-    gate: Gate, form: str, anchors: Anchors, options: Namespace, rim: Rim, *, to_file: bool
-) -> str:
-    from slimmer.formats import gate as gates
-    from slimmer.formats import github, junit, sarif
+def _paper(rim: Rim, *, to_file: bool) -> Paper:
     from slimmer.formats.pen import Paper
 
-    paper = Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)
+    return Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)
+
+
+def _text(
+    gate: Gate, form: str, anchors: Anchors, sight: Sight, options: Namespace, paper: Paper
+) -> str:
+    from slimmer.formats import gate as gates
+
     match form:
         case "json":
             return gates.render(gate)
@@ -455,18 +312,21 @@ def _text(
             return gates.markdown(gate, options.top)
         case "sarif":
             from slimmer import __version__
+            from slimmer.formats import sarif
 
             return sarif.render(gate, anchors, __version__)
         case "junit":
+            from slimmer.formats import junit
+
             return junit.render(gate)
         case "github":
-            text = gates.text(gate, paper, options.top)
-            return github.log(text, gate, anchors)
+            from slimmer.formats import github
+
+            return github.log(gates.text(gate, paper, options.top), gate, anchors)
         case "html":
-            return _html(gate)
+            from slimmer.formats import html
+            from slimmer.tree import Tree
+
+            return html.render_gate(gate, Tree.of(gate.report, sight.looked.ledger))
         case _:
             return gates.text(gate, paper, options.top)
-
-
-def _html(gate: Gate) -> str:
-    raise NotImplementedError

@@ -80,8 +80,8 @@ def run(options: Namespace, rim: Rim) -> int:
 
     before, old = _side(options.old, options, rim)
     after, new = _side(options.new, options, rim)
-    # Every file of an image costs a scan: only where both are at hand, and someone asks for it.
-    wanted = options.by in ("directory", "file") or _format(options) == "json"
+    wanted = options.by in (None, "directory", "file") or _format(options) == "json"
+    # Every file is known where both sides are images; it costs laying their layers once more.
     files = (old.files, new.files) if old and new and wanted else None
     comparison = Comparison.of(before, after, files)
     output.write(_text(comparison, options, rim), options.output, rim)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from slimmer.cli.rim import Rim
     from slimmer.report import Report
 
-FORMATS = ("text", "json", "markdown")
-SUFFIXES = {".json": "json", ".md": "markdown", ".markdown": "markdown"}
+FORMATS = ("text", "json", "markdown", "html")
+SUFFIXES = {".json": "json", ".md": "markdown", ".markdown": "markdown", ".html": "html"}
 
 TEXT = """\
 Says where the bytes of an image went: its sizes, the largest owners, the categories, the layers
@@ -34,6 +34,7 @@ examples:
   slimmer inspect oci:build/layout:1.2 --platform linux/arm64
   slimmer inspect app.tar --format json | jq '.owners[0]'
   slimmer inspect app.tar -o report.md
+  slimmer inspect app.tar -o report.html     pictures, in one file that needs no network
 """
 
 
@@ -59,13 +60,19 @@ def add(commands: Commands) -> None:
         "--format",
         choices=FORMATS,
         metavar="|".join(FORMATS),
-        help="text for people (the default), json for programs, markdown for a job's summary",
+        help="text for people (the default), json for programs, markdown for a job's summary,"
+        " html for a page with pictures",
+    )
+    parser.add_argument(
+        "--compat",
+        choices=("dive",),
+        help="write what dive --json writes instead, with dive's numbers",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
-        help="write a file, whole or not at all; .json and .md choose their format",
+        help="write a file, whole or not at all; .json, .md and .html choose their format",
     )
     parser.set_defaults(run=run)
 
@@ -73,13 +80,39 @@ def add(commands: Commands) -> None:
 def run(options: Namespace, rim: Rim) -> int:
     from slimmer.cli import output
 
-    report = pipeline.report(options, rim, options.filter)
+    if options.compat:
+        output.write(_dive(options, rim), options.output, rim)
+        return 0
     chosen = options.format or SUFFIXES.get(PurePath(options.output or "").suffix, "text")
+    if chosen == "html":
+        output.write(_html(options, rim), options.output, rim)
+        return 0
+    report = pipeline.report(options, rim, options.filter)
     watched = chosen == "text" and options.output is None and rim.stdout.isatty()
     if not watched:  # there, the report itself shows them
         rim.problems(report.problems)
     output.write(_text(report, chosen, options, rim), options.output, rim)
     return 0
+
+
+def _dive(options: Namespace, rim: Rim) -> str:
+    from slimmer.dive import Score
+    from slimmer.formats import dive
+
+    index = pipeline.look(options, rim, inside=False).ledger.index
+    rim.problems(tuple(index.problems))
+    return dive.render(index, Score.of(index))
+
+
+def _html(options: Namespace, rim: Rim) -> str:
+    from slimmer.formats import html
+    from slimmer.report import Report
+    from slimmer.tree import Tree
+
+    looked = pipeline.look(options, rim)
+    report = Report.of(looked.ledger, looked.graph, options.filter)
+    rim.problems(report.problems)
+    return html.render(report, Tree.of(report, looked.ledger, options.filter))
 
 
 def _text(report: Report, chosen: str, options: Namespace, rim: Rim) -> str:

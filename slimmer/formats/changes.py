@@ -84,10 +84,18 @@ def table(comparison: Comparison, by: By, top: int, title: str = "") -> Table:
             )
             for change in shown
         ),
-        f"{len(left):,} more: {signed(sum(change.growth for change in left))}" if left else "",
+        _rest(left, by),
         note,
     )
     return made.told() if shown else made
+
+
+def _rest(left: Sequence[Change], by: By) -> str:
+    if not left:
+        return ""
+    if by == "directory":  # they lie in one another: a sum would count their bytes again and again
+        return f"{len(left):,} more"
+    return f"{len(left):,} more: {signed(sum(change.growth for change in left))}"
 
 
 def size_cells(change: Change) -> tuple[str, str, str]:

@@ -76,7 +76,7 @@ def findings(gate: Gate, anchors: Anchors) -> Iterator[Finding]:
             if row.label in named:
                 yield Finding(
                     "largest-owner",
-                    f"{row.kind}:{row.name}",
+                    f"{row.kind}:{row.name}".rstrip(":"),
                     "warning",
                     f"large: {row.label}",
                     f"{row.label} has {size_text(row.size)} ({exact_text(row.size)}) of the"

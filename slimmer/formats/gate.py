@@ -56,7 +56,7 @@ def limits(gate: Gate) -> Table:
             Column("is", "number"),
             Column("allowed", "number"),
             Column("", "words"),
-            Column("by", "name", 100),
+            Column("by", "name", 60),
         ),
         tuple(_limit(judgement) for judgement in order),
     )
@@ -228,8 +228,8 @@ def text(gate: Gate, paper: Paper, top: int = 10) -> str:
     if gate.ladders:
         blocks += ["", pen.text("The least risky way back under the limit", "bold")]
         blocks += [pen.below(tried(ladder)) for ladder in gate.ladders]
-        if gate.ladders[-1].rungs:
-            blocks += ["", *pen.table(rungs(gate.ladders[-1], top))]
+        if gate.best is not None and gate.best.rungs:
+            blocks += ["", *pen.table(rungs(gate.best, top))]
     if gate.command:
         blocks += ["", pen.text("To get there, run", "bold"), pen.below(gate.command)]
     if gate.notes:
@@ -273,8 +273,8 @@ def _markdown(gate: Gate, top: int) -> Iterable[str]:
         yield ""
         for ladder in gate.ladders:
             yield f"- {form.code(tried(ladder))}"
-        if gate.ladders[-1].rungs:
-            yield from form.table(rungs(gate.ladders[-1], top))
+        if gate.best is not None and gate.best.rungs:
+            yield from form.table(rungs(gate.best, top))
     if gate.command:
         yield ""
         yield "To get there, run"
