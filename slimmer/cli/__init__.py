@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from slimmer.cli.help import Help
 from slimmer.cli.rim import Rim
 from slimmer.errors import SlimmerError
+from slimmer.signals import unwinding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     try:
         options = parser(words[0] if words else None).parse_args(words)
-        code: int = options.run(options, rim)
+        with unwinding():
+            code: int = options.run(options, rim)
         sys.stdout.flush()
     except SlimmerError as error:
         rim.error(error.message, error.hint)

@@ -9,7 +9,6 @@ Measured on an image of 65,895 entries: all headers in 0.14 s, 415 files of evid
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from slimmer.signals import unwinding
 from slimmer.stores.compression import PACKED, verified
 from slimmer.stores.content import MediumError, as_file, copied, members
 from slimmer.stores.tarsplit import Split
@@ -108,7 +108,7 @@ def temporary(client: APIClient, image: str, mounts: Sequence[tuple[str, str]]) 
         with contextlib.suppress(APIError):
             client.remove_container(container, v=True, force=True)
 
-    with _terminated_as_interrupt():
+    with unwinding():
         for left in client.containers(all=True, filters={"label": LABEL, "status": "created"}):
             # Only a process that was killed outright leaves one. Another may be at work just now.
             if left["Created"] < time.time() - 3600:
@@ -133,26 +133,6 @@ def temporary(client: APIClient, image: str, mounts: Sequence[tuple[str, str]]) 
             yield container
         finally:
             remove(container)
-
-
-@contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
-    """Let a SIGTERM unwind the stack, where nobody has said what else it should do."""
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
-
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    if ours:
-        signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def archived(

@@ -26,11 +26,11 @@ TAIL = 2000
 MESSAGE = 1000
 
 
-def canonical(name):  # type: ignore[no-untyped-def]
+def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def module_name(path):  # type: ignore[no-untyped-def]
+def module_name(path):
     """The dotted name and whether it is a package, for a file of a record; None for no module."""
     parts = path.split("/")
     last = parts.pop()
@@ -45,7 +45,7 @@ def module_name(path):  # type: ignore[no-untyped-def]
     return ".".join(parts), package
 
 
-def of_distribution(folder, deep):  # type: ignore[no-untyped-def]
+def of_distribution(folder, deep):
     """The modules that a distribution's metadata folder (or file) tells of: top-level, and all."""
     listed = []
     for name in ("RECORD", "installed-files.txt"):
@@ -91,7 +91,7 @@ def of_distribution(folder, deep):  # type: ignore[no-untyped-def]
     return sorted(top), sorted(everything - top)
 
 
-def distributions(wanted):  # type: ignore[no-untyped-def]
+def distributions(wanted):
     """Module -> distribution for all on sys.path; of the wanted ones every submodule too."""
     top = {}
     below = {}
@@ -112,7 +112,7 @@ def distributions(wanted):  # type: ignore[no-untyped-def]
     return top, dict((name, owner) for name, owner in below.items() if name not in top)
 
 
-def cause(error):  # type: ignore[no-untyped-def]
+def cause(error):
     """An exception as fields, with the module or file that its chain first says is missing."""
     module = file = ""
     seen = set()
@@ -135,13 +135,13 @@ def cause(error):  # type: ignore[no-untyped-def]
     }
 
 
-def try_module(name):  # type: ignore[no-untyped-def]
+def try_module(name):
     __import__(name)
     module = sys.modules.get(name)
     return getattr(module, "__file__", None) or ""
 
 
-def try_library(path):  # type: ignore[no-untyped-def]
+def try_library(path):
     # Not ctypes.CDLL: that adds RTLD_NOW, and many a library only loads lazily on its own.
     import ctypes
 
@@ -154,7 +154,7 @@ def try_library(path):  # type: ignore[no-untyped-def]
     return path
 
 
-def child(kind, names, out, err):  # type: ignore[no-untyped-def]
+def child(kind, names, out, err):
     """Try one name after another and tell of each; never returns."""
     try:
         os.setsid()
@@ -178,7 +178,7 @@ def child(kind, names, out, err):  # type: ignore[no-untyped-def]
 class Child(object):
     """One forked child, what it still has to do, and what it wrote so far."""
 
-    def __init__(self, kind, names):  # type: ignore[no-untyped-def]
+    def __init__(self, kind, names):
         self.kind = kind
         self.left = list(names)
         self.held = b""
@@ -196,13 +196,13 @@ class Child(object):
         os.close(out)
         os.close(err)
 
-    def heard(self):  # type: ignore[no-untyped-def]
+    def heard(self):
         """Keep the end of what it wrote to stderr; False once it closed that."""
         chunk = os.read(self.err, 65536)
         self.tail = (self.tail + chunk)[-TAIL:]
         return bool(chunk)
 
-    def results(self):  # type: ignore[no-untyped-def]
+    def results(self):
         """The lines that came, and whether there can be more."""
         chunk = os.read(self.out, 65536)
         lines = (self.held + chunk).split(b"\n")
@@ -213,14 +213,14 @@ class Child(object):
         # Not the pipe's end alone: a process that the module started may hold it open.
         return lines, bool(chunk and self.left)
 
-    def kill(self):  # type: ignore[no-untyped-def]
+    def kill(self):
         for target in (os.killpg, os.kill):  # its own session, so that its children go with it
             try:
                 target(self.pid, signal.SIGKILL)
             except OSError:
                 pass
 
-    def end(self):  # type: ignore[no-untyped-def]
+    def end(self):
         """Wait for it; what to say of the name it died on, or None when it did them all."""
         self.kill()
         status = os.waitpid(self.pid, 0)[1]
@@ -253,12 +253,12 @@ class Child(object):
         }
 
 
-def say(fields):  # type: ignore[no-untyped-def]
+def say(fields):
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
 
 
-def work(jobs, workers, timeout, deadline):  # type: ignore[no-untyped-def]
+def work(jobs, workers, timeout, deadline):
     """Run every job, (kind, names), at most so many at a time."""
     jobs = list(reversed(jobs))
     running = []
@@ -306,7 +306,7 @@ def work(jobs, workers, timeout, deadline):  # type: ignore[no-untyped-def]
             spoken = now
 
 
-def main(request):  # type: ignore[no-untyped-def]
+def main(request):
     # What was started with -c finds the working directory's files first; a service may not.
     if sys.path and sys.path[0] == "":
         del sys.path[0]
@@ -350,6 +350,6 @@ def main(request):  # type: ignore[no-untyped-def]
 
 
 if __name__ == "__main__":
-    with open(REQUEST) as _file:  # type: ignore[name-defined]
+    with open(REQUEST) as _file:
         _request = json.load(_file)
     main(_request)

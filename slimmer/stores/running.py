@@ -12,7 +12,6 @@ import contextlib
 import io
 import json
 import secrets
-import signal
 import tarfile
 import threading
 import time
@@ -22,6 +21,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Self
 
 from slimmer.names import one_line
+from slimmer.signals import unwinding
 from slimmer.stores import daemon
 from slimmer.stores.container import archived, chunks, request
 from slimmer.stores.content import MediumError
@@ -29,7 +29,7 @@ from slimmer.trials import Answer, Finished, Outcome, Probe, Probed, Served, Tri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-    from types import FrameType, TracebackType
+    from types import TracebackType
 
     from docker import APIClient
 
@@ -207,7 +207,7 @@ class Running:
             # The engine's own default may be a driver that nothing can be read from.
             log_config=LogConfig(type="json-file"),
         )
-        with _terminated_as_interrupt():
+        with unwinding():
             self._sweep()
             try:
                 container = self.client.create_container(
@@ -496,23 +496,3 @@ def _member(name: str, size: int) -> bytes:
     member = tarfile.TarInfo(name)
     member.size = size
     return member.tobuf(tarfile.GNU_FORMAT)
-
-
-@contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
-    """Let a SIGTERM unwind the stack, where nobody has said what else it should do."""
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    if ours:
-        signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -9,10 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
 import stat
 import tempfile
-import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -38,26 +36,6 @@ def writing_to(place: str) -> Iterator[None]:
             f"cannot write {place}: {error.strerror or error}",
             hint="free some space, or write to another disk" if full else "",
         ) from None
-
-
-@contextmanager
-def unwinding() -> Iterator[None]:
-    """Let a SIGTERM unwind the stack as Ctrl-C does, where nobody has said what else to do."""
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
-
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    if ours:
-        signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
@@ -139,7 +117,6 @@ __all__ = [
     "WriteError",
     "sync_folder",
     "temporary_folder",
-    "unwinding",
     "whole_file",
     "writing_to",
 ]

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimmer.draft import Draft
+from slimmer.signals import unwinding
 from slimmer.stores.compressing import Packing
 from slimmer.stores.pouring import Meter, Poured, Sink, pour
-from slimmer.stores.whole import WriteError, unwinding
+from slimmer.stores.whole import WriteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
