@@ -98,9 +98,14 @@ class Changes:
                 contents.setdefault(index.layer_of[path], {})[path] = splice
         groups: dict[int, list[list[bytes]]] = {}
         for group in twins:
-            rest = [path for path in group if path not in gone and path not in splices]
-            if len(rest) > 1:
-                groups.setdefault(index.layer_of[rest[0]], []).append(rest)
+            # Content that is alike stays so where the same is made of it.
+            alike: dict[Splice | None, list[bytes]] = {}
+            for path in group:
+                if path not in gone:
+                    alike.setdefault(splices.get(path), []).append(path)
+            for rest in alike.values():
+                if len(rest) > 1:
+                    groups.setdefault(index.layer_of[rest[0]], []).append(rest)
         edits: list[LayerEdit] = []
         below: set[bytes] = set()
         for layer in index.layers:
@@ -212,6 +217,7 @@ def _edit(
         for group in groups:
             for path in group[1:]:
                 links[shown[path].start] = group[0]
+                splices.pop(shown[path].start, None)
     if drops:
         _promote(layer, drops, links, promotions, folders)
     if (drops or splices or links or additions) and layer.whiteouts:

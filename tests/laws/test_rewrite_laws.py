@@ -391,3 +391,18 @@ def test_a_promoted_file_does_not_fall_through_a_symlink_of_a_lower_layer():
     assert {b"lib": DIRECTORY, b"lib/second": FILE} == {
         path: header.kind for path, header in after.visible.items()
     }
+
+
+def test_identical_files_of_which_the_same_is_made_become_one():
+    names = ["a", "b", "c", "d"]
+    source = image(_tar(dict.fromkeys(names, b"content")))
+    paths = [name.encode() for name in names]
+    shorter, other = Splice((Copy(0, 3),)), Splice((Copy(4, 3),))
+    splices = {b"a": shorter, b"b": other, b"c": shorter}
+
+    changes = Changes.of(scan(source), splices=splices, twins=[paths])
+    after = scan(written(source, changes))
+
+    assert [b"con", b"ent", b"con", b"content"] == [_file(after, path)[1] for path in paths]
+    assert [FILE, FILE, HARDLINK, FILE] == [after.visible[path].kind for path in paths]
+    assert changes.after.unpacked == after.unpacked == 3 + 3 + 7
