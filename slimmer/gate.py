@@ -304,7 +304,7 @@ class Gate:
 
     @property
     def best(self) -> Ladder | None:
-        """The least risky ladder that fits; where none does, the first of those that come closest."""
+        """The least risky ladder that fits; where none does, the first that comes closest."""
         for ladder in self.ladders:
             if ladder.fits:
                 return ladder
