@@ -24,6 +24,11 @@ def short_folder() -> Iterator[Path]:
     try:
         yield path
     finally:
+        # Engines mount their own folders over themselves and leave it so.
+        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+            place = line.split()[1]
+            if place.startswith(f"{path}/"):
+                subprocess.run(["umount", place], check=False)
         shutil.rmtree(path, ignore_errors=True)
 
 
