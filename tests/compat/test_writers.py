@@ -677,6 +677,8 @@ def own_engine(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        # An engine that is killed leaves its own bind mount of the folder behind.
+        subprocess.run(["umount", folder / "data"], check=False, capture_output=True)
 
 
 @pytest.mark.compat
