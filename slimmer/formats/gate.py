@@ -18,7 +18,7 @@ from slimmer.names import one_line
 from slimmer.units import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from rich.console import RenderableType
 
@@ -74,7 +74,7 @@ def _limit(judgement: Judgement) -> tuple[tables.Cell, ...]:
         size_text(judgement.actual),
         "none" if limit.bounds == "forbidden" else size_text(judgement.maximum),
         told,
-        Name(one_line(limit.source), prose=True),
+        Name(one_line(limit.source)),
     )
 
 
@@ -123,31 +123,18 @@ def _value(one: DiveJudgement, value: float) -> str:
     return "not a number" if math.isnan(value) else f"{value:.{DIVE_DIGITS}f}"
 
 
-def causes(gate: Gate) -> Iterable[Table]:
+def causes(gate: Gate) -> Table:
     """What makes up the bytes of each broken limit but the image's own, whose owners are listed."""
-    for judgement in gate.ruling.broken:
-        if judgement.because and judgement.limit.bounds not in ("image", "growth"):
-            yield Table(
-                f"What breaks {_TITLES.get(judgement.limit.bounds, 'the limit')}",
-                (Column("limit", "name"), Column("what", "name"), Column("size", "number")),
-                tuple(
-                    (
-                        Name(judgement.limit.title, prose=True),
-                        Name(name, prose=True),
-                        size_text(size),
-                    )
-                    for name, size in judgement.because
-                ),
-            )
-
-
-_TITLES: Mapping[str, str] = {
-    "owner": "an owner's limit",
-    "category": "a category's limit",
-    "layer": "the layer limit",
-    "hidden": "the limit of hidden bytes",
-    "forbidden": "a ban",
-}
+    return Table(
+        "What breaks them",
+        (Column("limit", "name"), Column("what", "name"), Column("size", "number")),
+        tuple(
+            (Name(judgement.limit.title, prose=True), Name(name, prose=True), size_text(size))
+            for judgement in gate.ruling.broken
+            if judgement.limit.bounds not in ("image", "growth")
+            for name, size in judgement.because
+        ),
+    )
 
 
 def tried(ladder: Ladder) -> str:
@@ -171,9 +158,8 @@ def rungs(ladder: Ladder, top: int) -> Table:
     left = ladder.steps - len(shown)
     saved = list(accumulate(rung.saves for rung in shown))
     rest = ladder.before - ladder.after - (saved[-1] if saved else 0)
-    title = f"Steps of the policy {ladder.policy}"
     return Table(
-        f"{title} that fit" if ladder.fits else title,
+        "Steps that fit, least risk first" if ladder.fits else "Steps that come closest",
         (
             Column("target", "name"),
             Column("rule", "name"),
@@ -204,7 +190,9 @@ def _tables(gate: Gate, top: int) -> Iterable[Table]:
         yield dive(gate.ruling.dive)
     if gate.fits:
         return
-    yield from causes(gate)
+    what = causes(gate)
+    if what.rows:
+        yield what
     yield tables.owners(gate.report, top).told()
     if gate.comparison is not None:
         yield table(gate.comparison, "owner", top, "What changed since the baseline")
