@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
-from slimmer.actions.wheels import applies, requirement_of, site_of
+from slimmer.actions.wheels import CUDA_NAME, applies, requirement_of, site_of
 from slimmer.dependencies import DependencyGraph
 from slimmer.names import one_line, printable
 from slimmer.policy import Globs, Selector, find
@@ -87,7 +87,13 @@ def leaving_with(
         for owner in after.distributions
         if owner.name in _TOOLS or keep(owner) or owner in {heir.owner for heir in heirs.values()}
     }
-    roots.update(owner for owner in after.roots if owner in before.roots)
+    extras = _cuda_extras(gone)
+    roots.update(
+        owner
+        for owner in after.roots
+        if owner in before.roots
+        and (owner.name not in extras or before.distributions[owner].requested)
+    )
     kept = held_by(subject)
     stays: list[str] = []
     while True:
@@ -118,6 +124,21 @@ def leaving_with(
             f"{owner} stays, {printable(path)} is to be kept"
             for owner, path in sorted(held.items())
         ]
+
+
+def _cuda_extras(gone: Iterable[Claim]) -> set[str]:
+    """What the extras of CUDA builds bring of CUDA, such as those of `tensorflow[and-cuda]`.
+
+    That an extra was asked for is recorded nowhere, so that nothing seems to require these; what
+    a user asked for by name is.
+    """
+    return {
+        name
+        for claim in gone
+        for text in claim.requires
+        if _EXTRAS(text) and (requirement := requirement_of(text)) is not None
+        if CUDA_NAME(name := canonicalize_name(requirement.name))
+    }
 
 
 def _graphs(

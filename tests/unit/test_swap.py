@@ -32,9 +32,10 @@ from slimmer.actions.swap import SwapWheel, gpu_evidence
 from slimmer.actions.wheels import Target, Wheel, WheelError, Wheels
 from slimmer.image import Digest, Image
 from slimmer.index import Evidence, Index
-from slimmer.plan import Plan, PlanError, Refusal, Step
+from slimmer.plan import Plan
 from slimmer.policy import Safety, find
 from slimmer.rewrite import apply
+from slimmer.steps import PlanError, Refusal, Step
 from slimmer.tarstream import DIRECTORY, FILE
 
 if TYPE_CHECKING:
@@ -588,6 +589,27 @@ def test_the_cuda_plugins_of_jax_leave_for_nothing(tmp_path: Path):
     assert plan.steps[0].unpacked > 2700
     assert not [path for path in after if "cuda" in path or "nvidia" in path]
     assert f"{SITE}/jax/__init__.py" in after
+
+
+@pytest.mark.parametrize("requested", [False, True])
+def test_what_extras_of_the_old_build_brought_leaves_unless_it_was_asked_for_by_name(
+    tmp_path: Path, requested: bool
+):
+    requires = ["nvidia-cudnn-cu12<10; extra == 'and-cuda'", "boto3; extra == 'cloud'"]
+    files = (
+        installed("tensorflow", "2.20", {"tf/a.py": b"1" * 800}, requires, requested=True)
+        | installed("nvidia-cudnn-cu12", "9", {"cudnn/c.so": b"d" * 900}, requested=requested)
+        | installed("boto3", "1", {"boto3/a.py": b""})
+    )
+    wheel(tmp_path, "tensorflow-cpu", "2.20", {"tf/a.py": b"1"}, tag="py3-none-any")
+    source = image(tar(BASE | files))
+
+    # The mark of a CUDA build would be its libraries; a wheel that is named needs none.
+    named = f"tensorflow={tmp_path}/tensorflow_cpu-2.20-py3-none-any.whl"
+    after = tree(written(source, planned(source, tmp_path, swaps=[named])))
+
+    assert requested == (f"{SITE}/cudnn/c.so" in after)
+    assert f"{SITE}/boto3/a.py" in after
 
 
 def test_what_is_to_be_kept_forbids_or_stays(tmp_path: Path):
