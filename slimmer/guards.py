@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from slimmer.names import printable
-from slimmer.plan import Refusal
+from slimmer.steps import Refusal
 from slimmer.tarstream import DIRECTORY, HARDLINK, SYMLINK
 
 if TYPE_CHECKING:

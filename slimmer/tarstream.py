@@ -165,7 +165,7 @@ class Stream:
         return b"".join(parts)
 
     def drain(self) -> int:
-        """Read what is left, so that whoever checks the bytes sees them all; how many there were."""
+        """Read what is left, so that whoever checks the bytes sees all; how many there were."""
         self._from += len(self._held)
         self._held = b""
         for chunk in self._chunks:

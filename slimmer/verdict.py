@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from slimmer.index import Index
-    from slimmer.plan import Plan, Step
+    from slimmer.plan import Plan
+    from slimmer.steps import Step
 
 SCHEMA_VERSION = 1
 

@@ -13,14 +13,15 @@ from slimmer import owners
 from slimmer.attribution import Attribution
 from slimmer.dependencies import DependencyGraph
 from slimmer.index import Index
-from slimmer.plan import Plan, Refusal, Step
+from slimmer.plan import Plan
 from slimmer.policy import Globs, Policy, Rule, Safety
+from slimmer.steps import Refusal, Step
 from slimmer.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from slimmer.plan import Action, Bookkeeper
+    from slimmer.steps import Action, Bookkeeper
 
 SITE = "usr/lib/python3.11/site-packages"
 

@@ -16,7 +16,8 @@ PACKAGE = Path(slimmer.__file__).parent
 
 SPINE = (
     *("errors", "image", "tarstream", "index", "attribution", "dependencies"),
-    *("policy", "plan", "rewrite", "verify", "report"),
+    *("policy", "subject", "steps", "plan", "rewrite", "verdict", "trials", "verify"),
+    *("report", "comparison", "gate"),
 )
 """Import order is data order: each stands on those before it."""
 RIBS = ("stores", "owners", "actions", "dockerfile", "formats", "tui")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from slimmer.plan import Action, Bookkeeper
+    from slimmer.steps import Action, Bookkeeper
 
 _ACTIONS = {
     "remove": ("remove", "Remove"),

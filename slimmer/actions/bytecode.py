@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimmer.plan import PlanError, Refusal, Step
+from slimmer.steps import PlanError, Refusal, Step
 from slimmer.tarstream import FILE
 
 if TYPE_CHECKING:

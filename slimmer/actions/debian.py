@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 from slimmer.categories import Category
 from slimmer.guards import dangling, freed
 from slimmer.names import printable
-from slimmer.plan import Refusal, Rewrite, Step
 from slimmer.policy import Selector
 from slimmer.splice import Copy, Splice
+from slimmer.steps import Refusal, Rewrite, Step
 from slimmer.subject import LICENCES
 from slimmer.tarstream import DIRECTORY, FILE, HARDLINK, SYMLINK
 

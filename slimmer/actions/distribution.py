@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from slimmer.guards import dangling, freed
 from slimmer.names import printable
-from slimmer.plan import PlanError, Refusal, Step
 from slimmer.policy import Globs, Selector
+from slimmer.steps import PlanError, Refusal, Step
 from slimmer.tarstream import DIRECTORY
 
 if TYPE_CHECKING:

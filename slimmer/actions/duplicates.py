@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.categories import Category
-from slimmer.plan import PlanError, Step
+from slimmer.steps import PlanError, Step
 from slimmer.tarstream import FILE
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimmer.plan import Step
+from slimmer.steps import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from slimmer.actions import device_code, symbols
 from slimmer.categories import Category
 from slimmer.elf import ElfError
 from slimmer.fatbin import parse_gpus
-from slimmer.plan import PlanError, Refusal, Rewrite, Step
+from slimmer.steps import PlanError, Refusal, Rewrite, Step
 from slimmer.tarstream import FILE
 
 if TYPE_CHECKING:

@@ -20,15 +20,15 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from slimmer.plan import Rewrite
 from slimmer.splice import CHUNK, Copy, Literal, Piece, Splice, view
+from slimmer.steps import Rewrite
 from slimmer.tarstream import HARDLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from slimmer.attribution import Claim
-    from slimmer.plan import Bookkeeper
+    from slimmer.steps import Bookkeeper
     from slimmer.subject import Subject
 
 _ROW = re.compile(

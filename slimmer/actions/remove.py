@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from slimmer.guards import dangling, freed, guarded
 from slimmer.names import printable
-from slimmer.plan import Refusal, Step
+from slimmer.steps import Refusal, Step
 from slimmer.tarstream import SYMLINK
 
 if TYPE_CHECKING:

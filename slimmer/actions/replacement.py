@@ -34,8 +34,8 @@ from slimmer.attribution import Claim, Owner
 from slimmer.changes import Changes
 from slimmer.guards import dangling
 from slimmer.names import printable
-from slimmer.plan import PlanError
 from slimmer.policy import Globs
+from slimmer.steps import PlanError
 from slimmer.tarstream import DIRECTORY
 
 if TYPE_CHECKING:

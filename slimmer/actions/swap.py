@@ -29,8 +29,8 @@ from slimmer.actions.replacement import (
 from slimmer.actions.wheels import CUDA_NAME, Wheel, WheelError, Wheels, site_of
 from slimmer.changes import Changes
 from slimmer.names import one_line, printable
-from slimmer.plan import PlanError, Refusal, Step
 from slimmer.policy import Safety
+from slimmer.steps import PlanError, Refusal, Step
 from slimmer.units import size_text
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from slimmer.cli.sight import Sight
     from slimmer.comparison import Comparison
     from slimmer.gate import Gate, Ladder, Ruling
-    from slimmer.plan import Metric
     from slimmer.policy import Safety
     from slimmer.report import Report
+    from slimmer.steps import Metric
 
 LADDER = ("safe", "balanced", "aggressive")
 """Shipped policies that are tried one after the other, until one fits."""
@@ -80,8 +80,8 @@ def _ladders(
 ) -> tuple[Ladder, ...]:
     """What the policies come to, least risky first, until one fits; kept for the next run."""
     from slimmer.gate import Ladder
-    from slimmer.plan import Budget
     from slimmer.policy import Safety, find, shipped
+    from slimmer.steps import Budget
 
     project = settings.load(options)
     named = options.policy or project.policy

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from slimmer.cli.pipeline import Commands, Looked
     from slimmer.cli.rim import Rim
-    from slimmer.plan import Action, Budget, Plan, Refusal, Step
+    from slimmer.plan import Plan
     from slimmer.policy import Policy, Rule, Safety
+    from slimmer.steps import Action, Budget, Refusal, Step
     from slimmer.subject import Subject
 
 FORMATS = ("text", "json", "markdown")
@@ -131,8 +132,8 @@ def run(options: Namespace, rim: Rim) -> int:
 
 def make(options: Namespace, looked: Looked, rim: Rim) -> Plan:
     """The plan for what the arguments ask."""
-    from slimmer.plan import Budget
     from slimmer.policy import Safety
+    from slimmer.steps import Budget
     from slimmer.units import parse_size
 
     policy = chosen(options)

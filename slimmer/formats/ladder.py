@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from slimmer.formats.pen import Paper
-    from slimmer.plan import Plan, Refusal, Step
+    from slimmer.plan import Plan
     from slimmer.policy import Policy
+    from slimmer.steps import Refusal, Step
 
 
 def summary(plan: Plan) -> tuple[str, ...]:

@@ -17,9 +17,10 @@ from slimmer.actions.hidden import DropHidden
 from slimmer.attribution import Attribution
 from slimmer.dependencies import DependencyGraph
 from slimmer.index import Index
-from slimmer.plan import Budget, Plan, PlanError, Step, choose
+from slimmer.plan import Plan, choose
 from slimmer.policy import Policy, Safety
 from slimmer.rewrite import RewriteError, apply
+from slimmer.steps import Budget, PlanError, Step
 from slimmer.subject import Subject
 
 if TYPE_CHECKING:

@@ -23,10 +23,11 @@ from slimmer.cli import main
 from slimmer.dependencies import DependencyGraph
 from slimmer.image import Config, Digest, Image
 from slimmer.index import Index
-from slimmer.plan import Plan, Rewrite, Step, settle
+from slimmer.plan import Plan, settle
 from slimmer.policy import Safety
 from slimmer.rewrite import apply
 from slimmer.splice import Copy, Splice
+from slimmer.steps import Rewrite, Step
 from slimmer.trials import (
     Answer,
     Finished,
