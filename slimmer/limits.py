@@ -124,7 +124,8 @@ def growth(text: object, metric: str, source: str) -> Limit:
     )
     if match:
         return Limit("growth", 0, metric, percent=float(match[1]), source=source)
-    if isinstance(text, str) and text.lstrip().startswith("+"):
+    # `+5` alone may mean bytes or percent: it has to say which.
+    if isinstance(text, str) and re.match(r"\s*\+.*[A-Za-z]\s*\Z", text, re.DOTALL):
         return Limit(
             "growth", parse_size(text.lstrip()[1:].lstrip(), source), metric, source=source
         )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from importlib.resources import files
+from typing import Any
+
+from markdown_it import MarkdownIt
 
 from slimmer import dive
 from slimmer.anchors import Anchors, Source
@@ -152,3 +157,31 @@ def hostile(name: bytes | str) -> Gate:
         f"slimmer slim {shown}",
         (shown,),
     )
+
+
+def rendered(made: str) -> tuple[list[str], list[int]]:
+    """Types of the tokens, and cells of each row, of a Markdown text."""
+    types: list[str] = []
+    cells: list[int] = []
+    for token in MarkdownIt("commonmark").enable("table").enable("strikethrough").parse(made):
+        types.append(token.type)
+        if token.type == "tr_open":
+            cells.append(0)
+        elif token.type in ("td_open", "th_open"):
+            cells[-1] += 1
+        types += [child.type for child in token.children or ()]
+    return types, cells
+
+
+def schema(name: str, strict: bool = False) -> Any:
+    published = json.loads(files("slimmer.formats").joinpath(name).read_text())
+    todo: list[Any] = [published] if strict else []
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict):
+            if "properties" in part:
+                part["additionalProperties"] = False
+            todo += part.values()
+        elif isinstance(part, list):
+            todo += part
+    return published

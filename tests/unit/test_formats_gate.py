@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -13,8 +12,7 @@ import gated
 import jsonschema
 import kept
 import pytest
-from gated import ANCHORS, FITTING, GATE, HOSTILE, hostile
-from markdown_it import MarkdownIt
+from gated import ANCHORS, FITTING, GATE, HOSTILE, hostile, rendered, schema
 from rich.cells import cell_len
 
 from slimmer.anchors import Anchors
@@ -86,20 +84,6 @@ def test_what_people_read_has_the_growth_and_the_ladder_of_the_json(form: str):
     assert told["command"] in made
 
 
-def schema(name: str, strict: bool = False) -> Any:
-    published = json.loads(files("slimmer.formats").joinpath(name).read_text())
-    todo: list[Any] = [published] if strict else []
-    while todo:
-        part = todo.pop()
-        if isinstance(part, dict):
-            if "properties" in part:
-                part["additionalProperties"] = False
-            todo += part.values()
-        elif isinstance(part, list):
-            todo += part
-    return published
-
-
 def validator() -> jsonschema.Draft202012Validator:
     import referencing
 
@@ -143,20 +127,6 @@ def test_no_name_acts_in_text(name: bytes | str, width: int):
 
     assert "Limits" == table[0]
     assert all(cell_len(line) <= max(width, 60) for line in table[1:7])
-
-
-def rendered(made: str) -> tuple[list[str], list[int]]:
-    """Types of the tokens, and cells of each row, of a Markdown text."""
-    types: list[str] = []
-    cells: list[int] = []
-    for token in MarkdownIt("commonmark").enable("table").enable("strikethrough").parse(made):
-        types.append(token.type)
-        if token.type == "tr_open":
-            cells.append(0)
-        elif token.type in ("td_open", "th_open"):
-            cells[-1] += 1
-        types += [child.type for child in token.children or ()]
-    return types, cells
 
 
 ORDINARY = rendered(gate.markdown(hostile("plain")))
