@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
 import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from slimmer.image import Config, Descriptor, Digest, Image
@@ -119,18 +119,15 @@ def image(
     )
 
 
-def oci(
-    tars: Iterable[bytes], folder: str | None = None, created_by: Iterable[str] = ()
-) -> str:
+def oci(tars: Iterable[bytes], folder: str | None = None, created_by: Iterable[str] = ()) -> str:
     """Write an OCI layout with uncompressed layers, tagged `latest`, and return its folder."""
-    folder = folder or tempfile.mkdtemp(prefix="tiny-oci-")
-    blobs = os.path.join(folder, "blobs", "sha256")
-    os.makedirs(blobs, exist_ok=True)
+    root = Path(folder or tempfile.mkdtemp(prefix="tiny-oci-"))
+    blobs = root / "blobs" / "sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
 
     def put(content: bytes, media_type: str) -> dict[str, object]:
         digest = Digest.of(content)
-        with open(os.path.join(blobs, digest.hex), "wb") as file:
-            file.write(content)
+        (blobs / digest.hex).write_bytes(content)
         return {"mediaType": media_type, "digest": digest, "size": len(content)}
 
     tars = list(tars)
@@ -142,11 +139,9 @@ def oci(
     }
     entry = put(json.dumps(manifest).encode(), "application/vnd.oci.image.manifest.v1+json")
     entry["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
-    with open(os.path.join(folder, "index.json"), "w") as file:
-        json.dump({"schemaVersion": 2, "manifests": [entry]}, file)
-    with open(os.path.join(folder, "oci-layout"), "w") as file:
-        json.dump({"imageLayoutVersion": "1.0.0"}, file)
-    return folder
+    (root / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    (root / "oci-layout").write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
+    return str(root)
 
 
 __all__ = ["Bytes", "Descriptor", "config", "image", "layer", "oci"]

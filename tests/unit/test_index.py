@@ -50,9 +50,7 @@ def test_a_file_in_place_of_a_directory_hides_its_children_even_when_it_goes_aga
     index = scan(layer({"a/x": b"1"}), layer({"a": b"22"}), layer({"a": None, "a/y": b"333"}))
 
     assert {b"a", b"a/y"} == set(index.visible)
-    assert [("overwritten", 1, b"a")] == [
-        (h.how, h.layer, h.by) for h in index.layers[0].hidden
-    ]
+    assert [("overwritten", 1, b"a")] == [(h.how, h.layer, h.by) for h in index.layers[0].hidden]
 
 
 def test_what_hides_a_member_is_the_nearest_layer_above():
