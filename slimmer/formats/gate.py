@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from slimmer.formats import tables
 from slimmer.formats.changes import change_fields, table
 from slimmer.formats.tables import Column, Name, Table
-from slimmer.names import one_line
+from slimmer.names import in_ascii, one_line
 from slimmer.units import size_text
 
 if TYPE_CHECKING:
@@ -218,11 +218,14 @@ def text(gate: Gate, paper: Paper, top: int = 10) -> str:
         blocks += [pen.below(tried(ladder)) for ladder in gate.ladders]
         if gate.best is not None and gate.best.rungs:
             blocks += ["", *pen.table(rungs(gate.best, top))]
+    made = written(blocks, paper)
     if gate.command:
-        blocks += ["", pen.text("To get there, run", "bold"), pen.below(gate.command)]
+        # On one line whatever the width, so that it can be copied.
+        command = gate.command if paper.unicode else in_ascii(gate.command)
+        made += f"\nTo get there, run\n  {command}\n"
     if gate.notes:
-        blocks += ["", *(pen.below(note, "dim") for note in gate.notes)]
-    return written(blocks, paper)
+        made += "\n" + written((pen.below(note, "dim") for note in gate.notes), paper)
+    return made
 
 
 def markdown(gate: Gate, top: int = 10) -> str:
