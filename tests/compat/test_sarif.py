@@ -1,6 +1,6 @@
 """What the gate writes is SARIF by the official schema.
 
-The schema (sarif-schema-2.1.0.json of github.com/oasis-tcs/sarif-spec, OASIS Standard with errata 01)
+The schema (sarif-schema-2.1.0.json of github.com/oasis-tcs/sarif-spec, with errata 01)
 is not in any Python package and not copied here: SLIMMER_SARIF_SCHEMA names the file.
 """
 
