@@ -133,7 +133,7 @@ class DependencyGraph:
         if not colon or kind not in KINDS:
             kind, rest = "", name
         rest, _, version = rest.partition(" ")
-        plain = _canonical(rest)
+        plain = canonical(rest)
         return tuple(
             owner
             for owner in self.distributions
@@ -309,7 +309,7 @@ _PEP_508 = re.compile(
 _MINOR = re.compile(rb"(?:python|pypy)(\d\.\d+)t?/[^/]*\Z").search
 
 
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
     return _ANY_SEPARATOR("-", name).lower()
 
 
@@ -331,8 +331,8 @@ def _parsed(text: str) -> _Requirement | None:
     _, _, marker = rest.partition(" ;" if rest.lstrip().startswith("@") else ";")
     return _Requirement(
         text,
-        _canonical(match["name"]),
-        tuple(_canonical(extra.strip()) for extra in (match["extras"] or "").split(",") if extra),
+        canonical(match["name"]),
+        tuple(canonical(extra.strip()) for extra in (match["extras"] or "").split(",") if extra),
         marker.strip(),
     )
 
@@ -391,7 +391,7 @@ class _Python:
             marker = requirement.marker
             if "extra" in marker:
                 # Nine of ten requirements of an ML image are for extras that nobody asked for.
-                if " or " not in marker and extra not in map(_canonical, _EXTRA(marker)):
+                if " or " not in marker and extra not in map(canonical, _EXTRA(marker)):
                     continue
             elif extra:
                 continue

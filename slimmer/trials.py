@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from slimmer.dependencies import canonical
 from slimmer.errors import SlimmerError
 from slimmer.names import one_line, printable
 from slimmer.tarstream import FILE, HARDLINK
@@ -379,7 +380,7 @@ class _Pair:
             if not outcome.error:
                 continue
             origin = self.culprits.gone(first.modules[name].origin)
-            step = self.culprits.step(origin)
+            step = self.culprits.step(origin or self._left_with(first.distribution_of.get(name)))
             if step is not None:
                 planned[step.id] += 1
                 continue
@@ -415,6 +416,18 @@ class _Pair:
             counted({"modules": len(well), "libraries loaded": len(loaded)}),
             tuple(notes),
         )
+
+    def _left_with(self, distribution: str | None) -> bytes | None:
+        """The metadata of a distribution that left as a whole: its modules left with it."""
+        if distribution is None:
+            return None
+        name = canonical(distribution)
+        for claim in self.before.ledger.claims:
+            if claim.owner.kind == "pip" and canonical(claim.owner.name) == name:
+                metadata = tuple(self.before.below(claim.trees[0])) if claim.trees else ()
+                if metadata and self.culprits.removed.issuperset(metadata):
+                    return metadata[0]
+        return None
 
     def _fault(self, kind: Literal["import", "load"], subject: str, outcome: Outcome) -> Fault:
         culprits = self.culprits
@@ -500,6 +513,9 @@ class _Pair:
                 zip(trials.requests, first.answers, second.answers, strict=True)
             ):
                 lost = _answered(was, now)
+                if lost and now.status == was.status and self.culprits.swapped:
+                    notes.append(f"{request}: {lost}; a swap may change what a program tells")
+                    continue
                 if lost and now.status == was.status:
                     again = again or self.engine.serve(one, interpreter, trials)
                     if _answered(was, again.answers[number]):

@@ -128,6 +128,11 @@ class Culprits:
                     by.setdefault(path, step)
         return cls(before, removed, plan.steps if plan else (), by)
 
+    @property
+    def swapped(self) -> bool:
+        """Whether a step put other builds in place of some, which know themselves by name."""
+        return any(step.additions for step in self.steps)
+
     def step(self, path: bytes | None) -> Step | None:
         """The step that removed or changed a path, or emptied a folder."""
         if path is None or not self._by:

@@ -287,7 +287,9 @@ def _libraries(before: Subject, after: Subject, culprits: Culprits) -> Verdict:
     lost: dict[tuple[bytes, str], bytes] = {}
     added = after.index.visible.keys() - before.index.visible.keys()
     for need, library in before.linkage.lost(culprits.removed, added):
-        lost[need.path, need.name] = library
+        # Another file in the same place, as after a swap, has needs of its own.
+        if need.name in dict(after.linkage.needs(need.path)):
+            lost[need.path, need.name] = library
     faults = []
     count = 0
     for path in before.linkage.binaries:

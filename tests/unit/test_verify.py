@@ -19,6 +19,7 @@ from tiny import Bytes, config, layer, oci
 
 from slimmer import cli, owners
 from slimmer.attribution import Attribution
+from slimmer.changes import Addition
 from slimmer.cli import main
 from slimmer.dependencies import DependencyGraph
 from slimmer.image import Config, Digest, Image
@@ -346,6 +347,16 @@ def test_a_rewritten_elf_file_is_read_again():
     )
 
 
+def test_another_file_in_the_same_place_has_needs_of_its_own():
+    files = {
+        "usr/lib/libfoo.so.1": elf(soname="libfoo.so.1"),
+        "usr/lib/libbar.so": elf("libfoo.so.1"),
+    }
+    swapped = {"usr/lib/libbar.so": elf(soname="libbar.so")}
+
+    assert [] == kinds(compare(looked(image(layer(files))), looked(image(layer(swapped)))))
+
+
 SITE = "usr/lib/python3.11/site-packages/"
 
 
@@ -544,6 +555,20 @@ def test_a_module_that_a_step_took_away_whole_is_only_noted():
     assert "1 modules left with the step rule:target" in verdict.notes
 
 
+def test_modules_of_a_distribution_that_left_as_a_whole_left_with_it():
+    files = distribution("one.name", files=["space/one/a.py"])
+    before = looked(executable(PYTHON | files))
+    plan = plan_of(before, step(*(path.encode() for path in files)))
+    first = Probed("3.11.0", {"space": Outcome("space")}, {}, {"space": "one-name"})
+    lost = Outcome("space", "ModuleNotFoundError", "No module named 'space'", "space")
+    engine = Told(probe=[first, probed(lost), probed(lost)])
+
+    verdict = verify(before, looked(written(plan)), plan, engine=engine, trials=Trials())
+
+    assert [] == kinds(verdict)
+    assert "1 modules left with the step rule:target" in verdict.notes
+
+
 def test_a_module_that_was_never_reached_is_a_fault():
     engine = Told(probe=[probed(ONE), probed(), probed()])
 
@@ -654,6 +679,26 @@ def test_a_service_must_answer_the_same():
     assert [] == lost(well, other, other)  # it answers differently by itself
     ended = Served((Answer(0),), code=1, log="Traceback\nImportError: no")
     assert ["ended with exit code 1: ImportError: no"] == lost(well, ended)
+
+
+def test_a_service_may_tell_another_version_of_itself_after_a_swap():
+    before = looked(executable(PYTHON))
+    path = (SITE + "new.py").encode()
+    header = next(iter(before.index.visible.values()))._replace(
+        path=path, kind="file", size=0, stored=0, link=b""
+    )
+    plan = plan_of(before, step(additions=(Addition(0, header),)))
+    was = Served((Answer(200, b'"2.0+cu130"', "application/json"),))
+    now = Served((Answer(200, b'"2.0+cpu"', "application/json"),))
+    broken = Served((Answer(500, b"oh"),))
+
+    def judged(after: Served) -> Verdict:
+        engine = Told(serve=[was, after])
+        return verify(before, looked(written(plan)), plan, engine=engine, trials=ASKED)
+
+    assert [] == kinds(judged(now))
+    assert any("a swap may change what a program tells" in note for note in judged(now).notes)
+    assert [("answer", "GET :80/x")] == kinds(judged(broken))
 
 
 def test_an_original_that_does_not_answer_proves_nothing():
