@@ -24,8 +24,8 @@ eval "$(slimmer completion bash)". Zsh reads a file called _slimmer from a folde
 """
 EPILOG = """\
 examples:
-  slimmer completion bash > ~/.local/share/bash-completion/completions/slimmer
-  slimmer completion zsh > ~/.zfunc/_slimmer
+  slimmer completion bash -o ~/.local/share/bash-completion/completions/slimmer
+  slimmer completion zsh -o ~/.zfunc/_slimmer
 """
 
 
@@ -38,6 +38,7 @@ def add(commands: Commands) -> None:
         formatter_class=Help,
     )
     parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the script to a file")
     parser.set_defaults(run=run)
 
 
@@ -49,7 +50,7 @@ def run(options: Namespace, rim: Rim) -> int:
 
     whole = cli.parser()
     _mark(whole, {**dict.fromkeys(FILES, shtab.FILE), "FOLDER": shtab.DIRECTORY})
-    output.write(shtab.complete(whole, options.shell), None, rim)
+    output.write(shtab.complete(whole, options.shell), options.output, rim)
     return 0
 
 

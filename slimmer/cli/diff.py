@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from slimmer.comparison import Comparison
     from slimmer.report import Report
 
-FORMATS = ("text", "json", "markdown")
-SUFFIXES = {".json": "json", ".md": "markdown", ".markdown": "markdown"}
+FORMATS = ("text", "json", "markdown", "html")
+SUFFIXES = {".json": "json", ".md": "markdown", ".markdown": "markdown", ".html": "html"}
 
 TEXT = """\
 Says what changed between two images: their sizes, owners with their versions, categories, layers,
@@ -63,13 +63,14 @@ def add(commands: Commands) -> None:
         "--format",
         choices=FORMATS,
         metavar="|".join(FORMATS),
-        help="text for people (the default), json for programs, markdown for a review",
+        help="text for people (the default), json for programs, markdown for a review,"
+        " html for a page with pictures",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
-        help="write a file, whole or not at all; .json and .md choose their format",
+        help="write a file, whole or not at all; .json, .md and .html choose their format",
     )
     parser.set_defaults(run=run)
 
@@ -84,7 +85,7 @@ def run(options: Namespace, rim: Rim) -> int:
     # Every file is known where both sides are images; it costs laying their layers once more.
     files = (old.files, new.files) if old and new and wanted else None
     comparison = Comparison.of(before, after, files)
-    output.write(_text(comparison, options, rim), options.output, rim)
+    output.write(_text(comparison, new, options, rim), options.output, rim)
     return 1 if options.exit_code and not comparison.same else 0
 
 
@@ -104,7 +105,7 @@ def _format(options: Namespace) -> str:
     return form
 
 
-def _text(comparison: Comparison, options: Namespace, rim: Rim) -> str:
+def _text(comparison: Comparison, new: Sight | None, options: Namespace, rim: Rim) -> str:
     from slimmer.formats import changes
     from slimmer.formats.pen import Paper
 
@@ -114,6 +115,12 @@ def _text(comparison: Comparison, options: Namespace, rim: Rim) -> str:
             return changes.render(comparison)
         case "markdown":
             return changes.markdown(comparison, options.by, top)
+        case "html":
+            from slimmer.formats import html
+            from slimmer.tree import Tree
+
+            tree = Tree.of(comparison.after, new.looked.ledger if new else None)
+            return html.render(comparison.after, tree, comparison=comparison)
         case _:
             to_file = options.output not in (None, "-")
             paper = Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)

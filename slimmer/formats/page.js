@@ -72,7 +72,7 @@
   // An owner gives up its version, then its kind, before it is cut.
   const fitting = (node, letters) => {
     const name = label(node);
-    if (kind(node) !== "o") return short(name, letters, kind(node) === "k" ? 1 : 1 / 3);
+    if (kind(node) !== "o") return short(name, letters, kind(node) === "f" ? 1 / 3 : 1);
     const bare = name.split(" ")[0];
     const own = bare.slice(bare.indexOf(":") + 1);
     return [name, bare, own].find((text) => text.length <= letters) ?? short(own, letters, 1);

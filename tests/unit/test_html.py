@@ -8,15 +8,19 @@ from base64 import b64encode
 from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pages
 import pytest
 
+from slimmer import cli
 from slimmer.formats import html, markup
 from slimmer.formats import json as json_format
 from slimmer.gate import Gate
 from slimmer.units import share_text, size_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VOID = {"meta", "link", "input", "br"}
 
@@ -233,3 +237,39 @@ def test_markup_escapes_what_is_not_markup():
         "p", "a & b", markup.tag("br"), title='"<', hidden=False
     )
     assert '"\\u003c/script\\u003e\\u0026"' in markup.embedded("</script>&", "x")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "{image}", "-o"),
+        ("inspect", "{image}", "--filter", "*.py", "-o"),
+        ("budget", "{image}", "--max", "1MB", "-o"),
+        ("diff", "{image}", "{image}", "-o"),
+        ("diff", "{report}", "{report}", "-o"),
+    ],
+)
+def test_commands_write_the_page(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SLIMMER_CACHE_DIR", str(tmp_path / "cache"))
+    saved = tmp_path / "report.json"
+    cli.main(["inspect", str(pages.SMALL), "-o", str(saved)])
+    given = [word.format(image=pages.SMALL, report=saved) for word in words]
+
+    made = []
+    for name in ("one.html", "two.html"):
+        assert cli.main([*given, str(tmp_path / name)]) in (0, 1)
+        made.append((tmp_path / name).read_text(encoding="utf-8"))
+
+    assert made[0] == made[1]
+    tree = Seen(made[0]).values["tree"]
+    assert tree["size"][0] == sum(
+        size for size, parent in zip(tree["size"], tree["parent"], strict=True) if parent == 0
+    )
+
+
+def test_a_page_is_small_beside_what_draws_it():
+    text = html.render(*pages.small())
+
+    assert len(text.encode()) - len(pages_library(text).encode()) < 150_000
