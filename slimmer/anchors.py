@@ -76,10 +76,11 @@ class Anchors:
         # From the end, so that the last stage wins: it is the one that the image is made of.
         instructions = list(_instructions(self.dockerfile.text))
         for line, text in reversed(instructions):
-            if _same(made_by, _folded(text)):
+            keyword, _, rest = _folded(text).partition(" ")
+            if _same(made_by, f"{keyword.upper()} {rest}"):
                 return Anchor(self.dockerfile.name, line)
         for line, text in instructions:
-            if text[:5].upper() == "FROM ":
+            if text[:4].upper() == "FROM":
                 base = line
         return Anchor(self.dockerfile.name, base)
 
@@ -104,7 +105,7 @@ def _same(made_by: str, instruction: str) -> bool:
         len(told) > 2
         and told[0] in ("COPY", "ADD")
         and told[1] == "..."
-        and (words[0].upper(), words[-1]) == (told[0], told[-1])
+        and (words[0], words[-1]) == (told[0], told[-1])
     )
 
 

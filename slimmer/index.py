@@ -8,9 +8,7 @@ was there with all that lay below it.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
@@ -19,8 +17,9 @@ from slimmer.image import ImageError
 from slimmer.tarstream import DIRECTORY, FILE, HARDLINK, SYMLINK, Header, normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from slimmer.evidence import Evidence
     from slimmer.image import Image, Layer, LayerContent
 
 WHITEOUT = b".wh."
@@ -28,67 +27,6 @@ OPAQUE = b".wh..wh..opq"
 ESTARGZ = "containerd.io/snapshot/stargz/toc.digest"
 ESTARGZ_MEMBERS = {b"stargz.index.json", b".prefetch.landmark", b".no.prefetch.landmark"}
 """Members of an eStargz layer that its specification adds for itself; no files of the image."""
-
-
-class Evidence:
-    """Which contents a scan reads: globs of paths, and how many bytes of each.
-
-    A glob is a path of the image; `*` stands for anything within one name, a leading `**/` for any
-    directory. Its last name must hold a literal part to go by. Everything else is not read.
-    """
-
-    __slots__ = ("_head", "_large", "_names", "_suffixes", "key")
-
-    key: str
-    """Identifies the set, so that a cached scan made for another one is not taken for it."""
-
-    def __init__(
-        self, globs: Iterable[tuple[str, int]], large: int = 1 << 20, head: int = 0
-    ) -> None:
-        """`head` is how many bytes to read of every file of at least `large` bytes, to tell its
-        format; a medium where that is dear may leave them out."""
-        wanted = sorted(set(globs))
-        self._large = large if head else 1 << 63
-        self._head = head
-        self._names: dict[bytes, list[tuple[Callable[[bytes], object], int]]] = {}
-        suffixes: dict[bytes, list[tuple[Callable[[bytes], object], int]]] = {}
-        for glob, limit in wanted:
-            name = glob.rpartition("/")[2]
-            rule = (_glob(glob), limit)
-            if "*" not in name:
-                self._names.setdefault(name.encode(), []).append(rule)
-            else:
-                literal = name.rpartition("*")[2]
-                if not literal:
-                    raise ValueError(f"the glob {glob!r} ends with no literal part")
-                suffixes.setdefault(literal.encode(), []).append(rule)
-        self._suffixes = tuple(suffixes.items())
-        self.key = hashlib.sha256(repr((wanted, large, head)).encode()).hexdigest()[:16]
-
-    def want(self, header: Header) -> int:
-        """How many bytes of this member's content are evidence; the `want` of `members`."""
-        path = header.path
-        rules: Sequence[tuple[Callable[[bytes], object], int]] | None
-        rules = self._names.get(path[path.rfind(b"/") + 1 :])
-        if rules is None:
-            for suffix, candidates in self._suffixes:
-                if path.endswith(suffix):
-                    rules = candidates
-                    break
-            else:
-                rules = ()
-        if header.kind is not FILE or header.sparse:
-            return 0
-        for matches, limit in rules:
-            if matches(path):
-                return limit
-        return self._head if header.size >= self._large else 0
-
-
-def _glob(glob: str) -> Callable[[bytes], object]:
-    prefix = "(?:.*/)?" if glob.startswith("**/") else ""
-    pattern = "[^/]*".join(re.escape(part) for part in glob.removeprefix("**/").split("*"))
-    return re.compile(f"(?s:{prefix}{pattern})".encode()).fullmatch
 
 
 class LayerScan(NamedTuple):

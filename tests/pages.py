@@ -12,9 +12,10 @@ import slimmer
 from slimmer.attribution import Attribution, Claim, Owner
 from slimmer.binaries import look
 from slimmer.comparison import Comparison
+from slimmer.evidence import Evidence
 from slimmer.formats import html
 from slimmer.gate import Ladder, Ruling, Rung, judge
-from slimmer.index import Evidence, Index
+from slimmer.index import Index
 from slimmer.limits import Limit
 from slimmer.names import one_line
 from slimmer.report import Report

@@ -15,7 +15,7 @@ import slimmer
 PACKAGE = Path(slimmer.__file__).parent
 
 SPINE = (
-    *("errors", "image", "tarstream", "index", "attribution", "dependencies"),
+    *("errors", "image", "tarstream", "evidence", "index", "attribution", "dependencies"),
     *("policy", "subject", "steps", "plan", "rewrite", "verdict", "trials", "verify"),
     *("report", "comparison", "gate"),
 )

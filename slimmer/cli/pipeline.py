@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from slimmer.attribution import Attribution
     from slimmer.cli.rim import Rim
     from slimmer.dependencies import DependencyGraph
+    from slimmer.evidence import Evidence
     from slimmer.image import Image
-    from slimmer.index import Evidence
     from slimmer.report import Report
     from slimmer.stores.cache import Cache
 

@@ -15,8 +15,8 @@ from slimmer.stores.writing import WriteError, Written, write
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from slimmer.evidence import Evidence
     from slimmer.image import Image, Platform
-    from slimmer.index import Evidence
     from slimmer.stores.cache import Cache
 
 TRANSPORTS = ("docker", "docker-daemon", "podman", "docker-archive", "oci", "oci-archive")

@@ -32,8 +32,8 @@ from slimmer.tarstream import FILE, HARDLINK, SYMLINK, TarError, Window, normali
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from slimmer.evidence import Evidence
     from slimmer.image import LayerContent, Platform
-    from slimmer.index import Evidence
     from slimmer.stores.cache import Cache
     from slimmer.tarstream import Header
 

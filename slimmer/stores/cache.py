@@ -22,8 +22,8 @@ from slimmer.tarstream import Header
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from slimmer.evidence import Evidence
     from slimmer.image import LayerContent
-    from slimmer.index import Evidence
 
 LIMIT = 512 << 20
 """Bytes that the folder may hold."""

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from docker import APIClient
 
+    from slimmer.evidence import Evidence
     from slimmer.image import LayerContent, Platform
-    from slimmer.index import Evidence
     from slimmer.stores.cache import Cache
 
 Kind = Literal["docker", "podman", "any"]

@@ -30,8 +30,8 @@ from slimmer.tarstream import FILE, Header, Stream, TarError, walk
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
+    from slimmer.evidence import Evidence
     from slimmer.image import Read, Want
-    from slimmer.index import Evidence
     from slimmer.stores.cache import Cache
     from slimmer.stores.content import Extent
 

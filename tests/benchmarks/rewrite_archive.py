@@ -26,7 +26,8 @@ begin = time.perf_counter()
 from slimmer import stores
 from slimmer.changes import Changes
 from slimmer.image import Digest
-from slimmer.index import Evidence, Index
+from slimmer.evidence import Evidence
+from slimmer.index import Index
 from slimmer.rewrite import rewritten
 image = stores.open(sys.argv[1])
 index = Index.scan(image, Evidence([]))

@@ -25,7 +25,8 @@ begin = time.perf_counter()
 from slimmer import stores
 from slimmer.changes import Changes
 from slimmer.image import Digest
-from slimmer.index import Evidence, Index
+from slimmer.evidence import Evidence
+from slimmer.index import Index
 from slimmer.rewrite import rewritten
 from slimmer.stores import daemon_writer
 environment = dict(os.environ)

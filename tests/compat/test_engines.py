@@ -15,7 +15,8 @@ from tiny import image, layer
 
 from slimmer import stores
 from slimmer.errors import SlimmerError
-from slimmer.index import Evidence, Index
+from slimmer.evidence import Evidence
+from slimmer.index import Index
 from slimmer.stores import daemon
 from slimmer.stores.cache import Cache, Scans
 

@@ -23,7 +23,8 @@ from slimmer.actions import default as actions
 from slimmer.actions.swap import SwapWheel
 from slimmer.attribution import Attribution
 from slimmer.dependencies import DependencyGraph
-from slimmer.index import Evidence, Index
+from slimmer.evidence import Evidence
+from slimmer.index import Index
 from slimmer.plan import Plan
 from slimmer.policy import Safety, find
 from slimmer.rewrite import apply

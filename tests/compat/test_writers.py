@@ -24,8 +24,9 @@ import tiny
 from slimmer import stores
 from slimmer.changes import Changes
 from slimmer.errors import SlimmerError
+from slimmer.evidence import Evidence
 from slimmer.image import Digest, Image
-from slimmer.index import Evidence, Index
+from slimmer.index import Index
 from slimmer.rewrite import flattened, overlaid, rewritten
 from slimmer.stores import daemon_writer, layout_writer
 
@@ -334,7 +335,8 @@ import sys
 from slimmer import stores
 from slimmer.changes import Changes
 from slimmer.image import Digest
-from slimmer.index import Evidence, Index
+from slimmer.evidence import Evidence
+from slimmer.index import Index
 from slimmer.rewrite import rewritten
 source, destination, compression = sys.argv[1:]
 image = stores.open(source)

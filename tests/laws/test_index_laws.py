@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from tiny import image, oci
 
 from slimmer import stores
-from slimmer.index import Evidence, Index
+from slimmer.evidence import Evidence
+from slimmer.index import Index
 from slimmer.tarstream import DIRECTORY, FILE, HARDLINK, SYMLINK
 
 if TYPE_CHECKING:

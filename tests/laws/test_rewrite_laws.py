@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tiny import Bytes, config, image, layer
 
 from slimmer.changes import Changes
+from slimmer.evidence import Evidence
 from slimmer.image import Config, Digest, Image
-from slimmer.index import Evidence, Index
+from slimmer.index import Index
 from slimmer.rewrite import RewriteError, flattened, overlaid, rewritten
 from slimmer.splice import Copy, Literal, Splice
 from slimmer.tarstream import DIRECTORY, FILE, HARDLINK

@@ -10,7 +10,8 @@ from tiny import image, layer
 from slimmer.attribution import UNOWNED, Attribution, Claim, Owner
 from slimmer.binaries import Binary
 from slimmer.categories import Category
-from slimmer.index import Evidence, Index
+from slimmer.evidence import Evidence
+from slimmer.index import Index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,8 +13,9 @@ import tiny
 from slimmer import owners, stores
 from slimmer.attribution import Attribution
 from slimmer.dive import DiveError, Repeated, Rule, Score, rules
+from slimmer.evidence import Evidence
 from slimmer.formats import dive as dive_format
-from slimmer.index import Evidence, Index
+from slimmer.index import Index
 from slimmer.report import Report
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures" / "dive"

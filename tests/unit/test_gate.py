@@ -17,8 +17,9 @@ from slimmer.categories import Category
 from slimmer.comparison import Comparison
 from slimmer.dependencies import DependencyGraph
 from slimmer.errors import SlimmerError
+from slimmer.evidence import Evidence
 from slimmer.gate import Gate, Ladder, Ruling, judge
-from slimmer.index import Evidence, Index
+from slimmer.index import Index
 from slimmer.limits import (
     GateError,
     Limit,
@@ -381,7 +382,7 @@ run pip wheel .
         ("RUN apt-get update &&     apt-get install x", 6),
         ("COPY ... /wheels", 9),
         ("COPY --from=build /wheels /wheels", 9),
-        ("RUN pip wheel .", 3),
+        ("RUN pip wheel .", 10),  # the last stage wins, however it spells RUN
         ("ADD rootfs.tar.xz /", 4),
         ("", 4),
     ],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from tiny import image, layer
 
+from slimmer.evidence import Evidence
 from slimmer.image import ImageError
-from slimmer.index import Evidence, Index
+from slimmer.index import Index
 
 NOTHING = Evidence([])
 

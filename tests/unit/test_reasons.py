@@ -9,9 +9,10 @@ from tiny import image, layer
 
 from slimmer.attribution import Attribution, Claim, Owner
 from slimmer.dependencies import DependencyGraph
+from slimmer.evidence import Evidence
 from slimmer.formats import text
 from slimmer.formats.pen import Paper
-from slimmer.index import Evidence, Index
+from slimmer.index import Index
 from slimmer.reasons import OwnerError, reasons
 
 APP, TORCH, CUDNN, NUMPY = (

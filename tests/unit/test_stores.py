@@ -17,8 +17,9 @@ from tiny import config, image
 
 from slimmer import stores
 from slimmer.errors import SlimmerError
+from slimmer.evidence import Evidence
 from slimmer.image import Digest, Platform
-from slimmer.index import Evidence, Index
+from slimmer.index import Index
 from slimmer.stores import streamed
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from media import docker_archive, folder
 from tiny import image, layer
 
 from slimmer import stores
-from slimmer.index import Evidence, Index, LayerScan
+from slimmer.evidence import Evidence
+from slimmer.index import Index, LayerScan
 from slimmer.stores.cache import Cache, Scans
 from slimmer.tarstream import Header
 

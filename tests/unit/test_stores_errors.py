@@ -26,8 +26,9 @@ from tiny import config, layer
 
 from slimmer import stores
 from slimmer.errors import SlimmerError
+from slimmer.evidence import Evidence
 from slimmer.image import Digest
-from slimmer.index import Evidence, Index
+from slimmer.index import Index
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,8 +30,9 @@ from slimmer.actions import bookkeepers
 from slimmer.actions.replacement import Request
 from slimmer.actions.swap import SwapWheel, gpu_evidence
 from slimmer.actions.wheels import Target, Wheel, WheelError, Wheels
+from slimmer.evidence import Evidence
 from slimmer.image import Digest, Image
-from slimmer.index import Evidence, Index
+from slimmer.index import Index
 from slimmer.plan import Plan
 from slimmer.policy import Safety, find
 from slimmer.rewrite import apply

@@ -12,7 +12,8 @@ from tiny import image, layer
 
 from slimmer.attribution import Attribution, Claim, Owner
 from slimmer.binaries import Binary
-from slimmer.index import Evidence, Index
+from slimmer.evidence import Evidence
+from slimmer.index import Index
 from slimmer.report import Report
 from slimmer.tree import NODES, Node, Tree
 
