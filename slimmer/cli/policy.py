@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from argparse import Namespace
+from slimmer.cli import settings
 
+if TYPE_CHECKING:
     from slimmer.cli.pipeline import Commands
     from slimmer.cli.rim import Rim
+
+SETTINGS = ("slimmer.toml", "pyproject.toml")
+"""Files of a project's settings, of which its policy is a part."""
 
 TEXT = """\
 Lists the policies that come with slimmer, shows what one of them would let go and why, or checks
@@ -55,7 +60,10 @@ def run(options: Namespace, rim: Rim) -> int:
         raise SlimmerError(
             f"slimmer policy {options.what} wants a policy", hint="slimmer policy list names them"
         )
-    policy = find(options.name, "./slimmer.toml")
+    if PurePath(options.name).name in SETTINGS:
+        policy = settings.load(Namespace(settings=options.name)).chosen("", find)
+    else:
+        policy = find(options.name, "./slimmer.toml")
     if options.what == "check":
         output.write(f"{options.name}: {len(policy.rules)} rules, sound\n", None, rim)
     else:
