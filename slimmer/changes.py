@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slimmer.index import OPAQUE, WHITEOUT, Index, LayerScan
-from slimmer.tarstream import BLOCK, DIRECTORY, END, FILE, HARDLINK, amended, composed, padded
+from slimmer.tarheaders import amended, composed
+from slimmer.tarstream import BLOCK, DIRECTORY, END, FILE, HARDLINK, padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -16,7 +16,8 @@ from slimmer.errors import SlimmerError
 from slimmer.image import Config
 from slimmer.splice import Splice, view
 from slimmer.splice import stream as spliced
-from slimmer.tarstream import BLOCK, DIRECTORY, END, Stream, amended, composed, padded, walk
+from slimmer.tarheaders import amended, composed
+from slimmer.tarstream import BLOCK, DIRECTORY, END, Stream, padded, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

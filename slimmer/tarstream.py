@@ -299,7 +299,7 @@ def _extended(
         typeflag = block[156:157]
         if typeflag not in b"xXgLK":
             break
-        size = _number(block[124:136], offset)
+        size = number(block[124:136], offset)
         if size > EXTENSION_LIMIT:
             raise TarError(f"an extension header of {size} bytes at byte {offset}")
         content = at(offset + BLOCK, padded(size))
@@ -311,7 +311,7 @@ def _extended(
         elif typeflag == b"K":
             records[b"linkpath"] = content[:size].rstrip(b"\0")
         elif typeflag != b"g":
-            records |= _records(content[:size], offset)
+            records |= pax_records(content[:size], offset)
         offset += BLOCK + padded(size)
         if len(raw) > 64:
             raise TarError(f"more than 32 extension headers for one member at byte {start}")
@@ -378,7 +378,7 @@ def _header(
     if kind is FILE:
         stored = size = _integer(records, b"size", block[124:136], offset)
         if typeflag == b"S":
-            size, sparse = _number(block[483:495], offset), True
+            size, sparse = number(block[483:495], offset), True
         for key in (b"GNU.sparse.realsize", b"GNU.sparse.size"):
             if key in records:
                 size, sparse = _integer(records, key, b"", offset), True
@@ -386,19 +386,19 @@ def _header(
         raise TarError(f"a member of a negative size at byte {offset}")
     device = _NO_DEVICE
     if kind is CHARACTER or kind is BLOCK_DEVICE:
-        device = (_number(block[329:337], offset), _number(block[337:345], offset))
+        device = (number(block[329:337], offset), number(block[337:345], offset))
     return Header(
         path=normalised(name),
         kind=kind,
         size=size,
-        mode=_number(block[100:108], offset) & 0o7777,
+        mode=number(block[100:108], offset) & 0o7777,
         uid=_integer(records, b"uid", block[108:116], offset),
         gid=_integer(records, b"gid", block[116:124], offset),
         mtime=_time(records, block[136:148], offset),
         link=link if kind is SYMLINK else normalised(link) if kind is HARDLINK else b"",
         device=device,
         xattrs=tuple(
-            sorted((key[13:], value) for key, value in records.items() if key.startswith(_XATTR))
+            sorted((key[13:], value) for key, value in records.items() if key.startswith(XATTR))
         ),
         start=start,
         data=data,
@@ -408,12 +408,13 @@ def _header(
 
 
 _NAMES = {b"path", b"linkpath"}
-_XATTR = b"SCHILY.xattr."
+XATTR = b"SCHILY.xattr."
+"""Prefix of the pax records that hold extended attributes."""
 
 
 def _check(block: bytes, offset: int) -> None:
     """Raise TarError unless the header's checksum is right, be it of unsigned or signed bytes."""
-    expected = _number(block[148:156], offset)
+    expected = number(block[148:156], offset)
     if expected % 65521 == _sum(block):
         return
     unsigned = sum(block) - sum(block[148:156]) + 256
@@ -426,7 +427,7 @@ def _check(block: bytes, offset: int) -> None:
             )
 
 
-def _number(field: bytes, offset: int) -> int:
+def number(field: bytes, offset: int) -> int:
     """A number as octal digits, or in base 256 where the first bit says so (GNU)."""
     if field and field[0] & 0x80:
         value = int.from_bytes(field, "big", signed=False) & ((1 << (8 * len(field) - 1)) - 1)
@@ -441,7 +442,7 @@ def _number(field: bytes, offset: int) -> int:
 def _integer(records: dict[bytes, bytes], key: bytes, field: bytes, offset: int) -> int:
     text = records.get(key)
     if text is None:
-        return _number(field, offset)
+        return number(field, offset)
     if len(text) > 20 or not text.isdigit():
         raise TarError(f"expected a number, got {text[:40]!r} for {key.decode()} at byte {offset}")
     return int(text)
@@ -450,7 +451,7 @@ def _integer(records: dict[bytes, bytes], key: bytes, field: bytes, offset: int)
 def _time(records: dict[bytes, bytes], field: bytes, offset: int) -> int:
     text = records.get(b"mtime")
     if text is None:
-        return _number(field, offset) * 1_000_000_000
+        return number(field, offset) * 1_000_000_000
     match = _DECIMAL(text)
     if match is None:
         raise TarError(f"expected a time, got {text[:40]!r} for mtime at byte {offset}")
@@ -462,7 +463,7 @@ def _time(records: dict[bytes, bytes], field: bytes, offset: int) -> int:
 _DECIMAL = re.compile(rb"(-?)(\d{1,18})(?:\.(\d*))?\Z").match
 
 
-def _records(content: bytes, offset: int) -> dict[bytes, bytes]:
+def pax_records(content: bytes, offset: int) -> dict[bytes, bytes]:
     """Pax records, each `length key=value newline`; the length counts its own digits too."""
     records: dict[bytes, bytes] = {}
     at = 0
@@ -480,135 +481,3 @@ def _records(content: bytes, offset: int) -> dict[bytes, bytes]:
         records[key] = value
         at = end
     return records
-
-
-def amended(
-    raw: bytes,
-    *,
-    path: bytes | None = None,
-    size: int | None = None,
-    link: bytes | None = None,
-    kind: str | None = None,
-) -> bytes:
-    """The raw blocks of a header with some fields changed, everything else as it was.
-
-    `kind` may turn a regular file into a hard link (`link` says to what) or back. Extension
-    headers stay but for the records that the change overrides.
-    """
-    kept: list[tuple[bytes, bytes]] = []
-    at = 0
-    while raw[at + 156 : at + 157] in _EXTENSIONS:
-        length = _number(raw[at + 124 : at + 136], at)
-        kept.append((raw[at : at + BLOCK], raw[at + BLOCK : at + BLOCK + length]))
-        at += BLOCK + padded(length)
-    block = bytearray(raw[at : at + BLOCK])
-    records: dict[bytes, bytes] = {}
-    dropped: set[bytes] = set()
-    if kind is not None:
-        block[156:157] = b"1" if kind == HARDLINK else b"0"
-        if kind == HARDLINK:
-            size = 0
-        else:
-            link = b""
-    if size is not None:
-        _put_number(block, 124, 12, size, b"size", records)
-    if path is not None:
-        dropped.add(b"path")
-        block[345:500] = bytes(155) if block[257:263] == b"ustar\0" else block[345:500]
-        _put_text(block, 0, path, b"path", records)
-    if link is not None:
-        dropped.add(b"linkpath")
-        _put_text(block, 157, link, b"linkpath", records)
-    result: list[bytes] = []
-    for head, content in kept:
-        typeflag = head[156:157]
-        if (typeflag == b"L" and b"path" in dropped) or (
-            typeflag == b"K" and b"linkpath" in dropped
-        ):
-            continue
-        if typeflag in b"xX":
-            before = _records(content, 0)
-            if size is not None and b"size" in before:
-                # As many digits as before, so that the header keeps its length.
-                records[b"size"] = (b"%d" % size).zfill(len(before[b"size"]))
-            after = {key: value for key, value in before.items() if key not in dropped} | records
-            records = {}
-            if after != before:
-                if after:
-                    result.append(_pax(after, head))
-                continue
-        result += (head, content.ljust(padded(len(content)), b"\0"))
-    if records:
-        result.append(_pax(records, None))
-    result += (_checksummed(block), raw[at + BLOCK :])
-    return b"".join(result)
-
-
-_EXTENSIONS = frozenset((b"x", b"X", b"g", b"L", b"K"))
-
-
-def composed(header: Header) -> bytes:
-    """The raw blocks of a header made anew from its fields (ustar, with pax where it needs it)."""
-    block = bytearray(BLOCK)
-    records: dict[bytes, bytes] = {}
-    name = header.path + b"/" if header.kind == DIRECTORY else header.path
-    _put_text(block, 0, name, b"path", records)
-    _put_number(block, 100, 8, header.mode, b"mode", records)
-    _put_number(block, 108, 8, header.uid, b"uid", records)
-    _put_number(block, 116, 8, header.gid, b"gid", records)
-    _put_number(block, 124, 12, header.stored, b"size", records)
-    seconds, fraction = divmod(header.mtime, 1_000_000_000)
-    _put_number(block, 136, 12, seconds, b"mtime", records)
-    if fraction:
-        records[b"mtime"] = b"%d.%09d" % (seconds, fraction)
-    block[156:157] = next(flag for flag, kind in KINDS.items() if kind == header.kind)
-    _put_text(block, 157, header.link, b"linkpath", records)
-    block[257:265] = b"ustar\x0000"
-    if header.kind in (CHARACTER, BLOCK_DEVICE):
-        _put_number(block, 329, 8, header.device[0], b"SCHILY.devmajor", records)
-        _put_number(block, 337, 8, header.device[1], b"SCHILY.devminor", records)
-    records |= {_XATTR + key: value for key, value in header.xattrs}
-    return (_pax(records, None) if records else b"") + _checksummed(block)
-
-
-def _put_text(
-    block: bytearray, at: int, text: bytes, key: bytes, records: dict[bytes, bytes]
-) -> None:
-    if len(text) > 100:
-        records[key] = text
-    block[at : at + 100] = text[:100].ljust(100, b"\0")
-
-
-def _put_number(
-    block: bytearray, at: int, width: int, value: int, key: bytes, records: dict[bytes, bytes]
-) -> None:
-    if value < 0 or value >= 8 ** (width - 1):
-        records[key] = b"%d" % value
-        value = 0
-    block[at : at + width] = b"%0*o\0" % (width - 1, value)
-
-
-def _pax(records: dict[bytes, bytes], head: bytes | None) -> bytes:
-    """A pax extension header with these records, in the order given."""
-    lines: list[bytes] = []
-    for key, value in records.items():
-        bare = len(key) + len(value) + 3
-        length = bare + len(str(bare))
-        length = bare + len(str(length))
-        lines.append(b"%d %s=%s\n" % (length, key, value))
-    content = b"".join(lines)
-    block = bytearray(head if head is not None else BLOCK)
-    if head is None:
-        block[0:14] = b"PaxHeaders.0/x"
-        block[100:124] = b"0000644\x000000000\x000000000\0"
-        block[136:148] = b"00000000000\0"
-        block[156:157] = b"x"
-        block[257:265] = b"ustar\x0000"
-    block[124:136] = b"%011o\0" % len(content)
-    return _checksummed(block) + content.ljust(padded(len(content)), b"\0")
-
-
-def _checksummed(block: bytearray) -> bytes:
-    block[148:156] = b" " * 8
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
