@@ -19,11 +19,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from slimmer.actions import dpkg
 from slimmer.categories import Category
 from slimmer.guards import dangling, freed
 from slimmer.names import printable
 from slimmer.policy import Selector
-from slimmer.splice import Copy, Splice
 from slimmer.steps import Refusal, Rewrite, Step
 from slimmer.subject import LICENCES
 from slimmer.tarstream import DIRECTORY, FILE, HARDLINK, SYMLINK
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from slimmer.attribution import Owner
     from slimmer.image import Read
     from slimmer.policy import Rule
+    from slimmer.splice import Splice
     from slimmer.subject import Subject
 
     Drops = Callable[[bytes], Sequence[tuple[int, int]]]
@@ -46,9 +47,7 @@ _ALTERNATIVES = _DATABASE + b"alternatives/"
 _TRIGGERS = _DATABASE + b"triggers/"
 _LINKS = b"etc/alternatives/"
 _STATES = b"var/lib/apt/extended_states"
-_FIELD = re.compile(rb"^([A-Za-z-]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE).findall
 _PARAGRAPH = re.compile(rb"(?:[^\n]+(?:\n|\Z))+\n*").finditer
-_NAME = re.compile(r"\s*([a-z0-9][a-z0-9+.-]*)").match
 _SHEBANG = re.compile(rb"#![ \t]*/([^\s]+)(?:[ \t]+([^\s]+))?").match
 _COMPILERS = re.compile(r"(?:gcc|g\+\+|clang|cc|c\+\+)(?:-\d+)?\Z").match
 _COMPILES_AT_RUN_TIME = ("triton", "pythran", "pyximport", "cppyy", "pyopencl")
@@ -169,12 +168,12 @@ class _System:
         evidence = self.subject.index.evidence
         automatic = {
             (fields.get(b"Package", b""), fields.get(b"Architecture", b""))
-            for fields in _paragraphs(evidence.get(_STATES, b""))
+            for fields in dpkg.paragraphs(evidence.get(_STATES, b""))
             if fields.get(b"Auto-Installed", b"").strip() == b"1"
         }
         stanzas = [
             fields
-            for fields in _paragraphs(evidence.get(_STATUS, b""))
+            for fields in dpkg.paragraphs(evidence.get(_STATUS, b""))
             if fields.get(b"Status", b"").split()[2:] == [b"installed"]
         ]
         native = next(
@@ -185,15 +184,19 @@ class _System:
         for fields in stanzas:
             name, architecture = fields.get(b"Package", b""), fields.get(b"Architecture", b"")
             foreign = architecture not in (native, b"all", b"")
-            label = _text(name + b":" + architecture if foreign else name)
+            label = dpkg.text(name + b":" + architecture if foreign else name)
             found[label] = _Package(
                 label,
-                _text(name),
-                _text(architecture),
-                _groups(fields.get(b"Pre-Depends", b"") + b"," + fields.get(b"Depends", b"")),
-                _groups(fields.get(b"Recommends", b"")),
-                tuple(one for group in _groups(fields.get(b"Provides", b"")) for one in group),
-                _protected(fields),
+                dpkg.text(name),
+                dpkg.text(architecture),
+                dpkg.groups_of(
+                    fields.get(b"Pre-Depends", b"") + b"," + fields.get(b"Depends", b"")
+                ),
+                dpkg.groups_of(fields.get(b"Recommends", b"")),
+                tuple(
+                    one for group in dpkg.groups_of(fields.get(b"Provides", b"")) for one in group
+                ),
+                dpkg.protected(fields),
                 (name, architecture) in automatic or (name, native) in automatic,
             )
         return {label: one for label, one in found.items() if label in self.owner}
@@ -465,7 +468,7 @@ class _System:
                 gone.add(path)
 
         def paragraphs(text: bytes) -> list[tuple[int, int]]:
-            return [match.span() for match in _PARAGRAPH(text) if _identity(match[0]) in names]
+            return [match.span() for match in _PARAGRAPH(text) if dpkg.identity(match[0]) in names]
 
         wanted = self._wanted(group)
         marked = names | {
@@ -475,7 +478,7 @@ class _System:
         }
 
         def marks(text: bytes) -> list[tuple[int, int]]:
-            return [match.span() for match in _PARAGRAPH(text) if _identity(match[0]) in marked]
+            return [match.span() for match in _PARAGRAPH(text) if dpkg.identity(match[0]) in marked]
 
         rewrites += self._without(_STATUS, paragraphs)
         rewrites += self._without(_STATES, marks)
@@ -487,7 +490,7 @@ class _System:
                 return [
                     match.span()
                     for match in re.finditer(rb"[^\n]*\n?", text)
-                    if _package_of(match[0]) in plain - remaining
+                    if dpkg.package_of(match[0]) in plain - remaining
                 ]
 
             rewrites += self._without(path, lines)
@@ -526,12 +529,12 @@ class _System:
         if header is None or header.kind is not FILE:
             return
         text = self._content(path)
-        splice = _cut(text, drops(text))
+        splice = dpkg.without(text, drops(text))
         if splice.size < len(text) == header.size:
 
             def again(read: Read, size: int) -> Splice:
                 now = read(0, size)
-                return _cut(now, drops(now))
+                return dpkg.without(now, drops(now))
 
             yield Rewrite(path, splice, header.size, again)
 
@@ -558,7 +561,7 @@ class _System:
         blocked: list[tuple[bytes, bytes]] = []
         for path in self._records:
             name = path[len(_ALTERNATIVES) :]
-            links, choices = _alternative(self._content(path))
+            links, choices = dpkg.alternative(self._content(path))
             away = [choice for choice in choices if index.resolve(choice) in removed]
             if not away:
                 continue
@@ -586,7 +589,7 @@ class _System:
             def choice_lines(
                 text: bytes, away: Sequence[bytes] = tuple(away)
             ) -> list[tuple[int, int]]:
-                return _choices(text, away)
+                return dpkg.choices(text, away)
 
             altered[path] = choice_lines
         return gone, altered, blocked
@@ -606,87 +609,3 @@ class _System:
         folder, _, name = link.rpartition(b"/")
         real = self.subject.index.resolve(folder)
         return real + b"/" + name if real else name
-
-
-def _alternative(record: bytes) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
-    """Links (name and path; the first is the master's, without a name) and choices of a record."""
-    lines = record.split(b"\n")
-    if len(lines) < 3:
-        return [(b"", b"")], []
-    links = [(b"", lines[1])]
-    at = 2
-    while at + 1 < len(lines) and lines[at]:
-        links.append((lines[at], lines[at + 1]))
-        at += 2
-    at += 1
-    choices: list[bytes] = []
-    while at + 1 < len(lines) and lines[at]:
-        choices.append(lines[at])
-        at += 1 + len(links)
-    return links, choices
-
-
-def _choices(record: bytes, away: Collection[bytes]) -> list[tuple[int, int]]:
-    """Where the given choices stand in a record."""
-    links, choices = _alternative(record)
-    lines = record.split(b"\n")
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line) + 1)
-    first = 2 + 2 * (len(links) - 1) + 1
-    step = 1 + len(links)
-    return [
-        (starts[first + step * place], starts[first + step * (place + 1)])
-        for place, choice in enumerate(choices)
-        if choice in away
-    ]
-
-
-def _cut(text: bytes, ranges: Iterable[tuple[int, int]]) -> Splice:
-    pieces: list[Copy] = []
-    at = 0
-    for start, end in ranges:
-        pieces.append(Copy(at, start - at))
-        at = min(end, len(text))
-    pieces.append(Copy(at, len(text) - at))
-    return Splice.of(pieces)
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace").strip()
-
-
-def _paragraphs(text: bytes) -> Iterator[dict[bytes, bytes]]:
-    for paragraph in text.split(b"\n\n"):
-        fields = {key: value.strip() for key, value in _FIELD(paragraph)}
-        if b"Package" in fields:
-            yield fields
-
-
-def _identity(paragraph: bytes) -> tuple[bytes, bytes]:
-    fields = dict(_FIELD(paragraph))
-    return fields.get(b"Package", b"").strip(), fields.get(b"Architecture", b"").strip()
-
-
-def _package_of(line: bytes) -> bytes:
-    """The package of a line of dpkg's triggers: `[/path ]package[:architecture][/noawait]`."""
-    words = line.split()
-    return words[-1].partition(b"/")[0].partition(b":")[0] if words else b""
-
-
-def _groups(field: bytes) -> tuple[tuple[str, ...], ...]:
-    """A dependency field: groups of alternatives, by name."""
-    groups: list[tuple[str, ...]] = []
-    for part in _text(field).split(","):
-        names = tuple(match[1] for one in part.split("|") if (match := _NAME(one)))
-        if names:
-            groups.append(names)
-    return tuple(groups)
-
-
-def _protected(fields: Mapping[bytes, bytes]) -> str:
-    for key in (b"Essential", b"Protected", b"Important"):
-        if fields.get(key, b"").lower() == b"yes":
-            return f"dpkg holds it to be {_text(key).lower()}"
-    priority = _text(fields.get(b"Priority", b""))
-    return f"its priority is {priority}" if priority in ("required", "important") else ""
