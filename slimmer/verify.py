@@ -19,10 +19,10 @@ from slimmer.trials import Trials
 from slimmer.verdict import Culprits, Fault, Verdict, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from slimmer.attribution import Attribution, Owner
-    from slimmer.changes import Changes
+    from slimmer.changes import Changes, LayerEdit
     from slimmer.dependencies import DependencyGraph
     from slimmer.index import Index
     from slimmer.plan import Plan
@@ -96,7 +96,8 @@ def _planned(changes: Changes, after: Index, mode: Mode) -> Verdict:
     """Law 3: the result shows what was visible, less the removals, with the planned changes."""
     expected = promised(changes)
     found = after.visible
-    view = _as_written if mode == "rewrite" else _as_seen(expected, found)
+    view = _as_written if mode == "rewrite" else _as_seen
+    planned, written = Contents(changes.before, changes.edits), Contents(after)
     faults: list[Fault] = []
     faults += [
         Fault("unplanned", printable(path), "is missing, and no step removes it", path)
@@ -109,7 +110,8 @@ def _planned(changes: Changes, after: Index, mode: Mode) -> Verdict:
         other = found.get(path)
         if other is None:
             continue
-        for field, one, two in zip(FIELDS, view(header), view(other), strict=True):
+        ours, theirs = view(planned.told(header)), view(written.told(other))
+        for field, one, two in zip(FIELDS, ours, theirs, strict=True):
             if one != two:
                 text = f"its {field} is {_shown(two)}, the plan says {_shown(one)}"
                 faults.append(Fault("unplanned", printable(path), text, path))
@@ -183,22 +185,58 @@ def _as_written(header: Header) -> tuple[object, ...]:
     )
 
 
-def _as_seen(*trees: Mapping[bytes, Header]) -> Callable[[Header], tuple[object, ...]]:
+def _as_seen(header: Header) -> tuple[object, ...]:
     """A header as whoever opens the file sees it: which name came first is the tar's business."""
+    if header.kind is HARDLINK:
+        header = header._replace(kind=FILE, link=b"")
+    return _as_written(header)
 
-    def holder(header: Header) -> Header:
-        for tree in trees:
-            found = tree.get(header.link)
-            if found is not None and found.kind is FILE and tree.get(header.path) is header:
-                return found
-        return header
 
-    def view(header: Header) -> tuple[object, ...]:
-        if header.kind is not HARDLINK:
-            return _as_written(header)
-        return _as_written(header._replace(kind=FILE, size=holder(header).size, link=b""))
+class Contents:
+    """How large the files are that an image's hard links lead to.
 
-    return view
+    In the merged tree one visible name carries the bytes, and which one that is may change with a
+    step on another name; a name that leads to them may have been overwritten above.
+    """
+
+    __slots__ = ("_edits", "_index", "_names")
+
+    def __init__(self, index: Index, edits: Sequence[LayerEdit] = ()) -> None:
+        self._index = index
+        self._edits = edits
+        self._names: dict[int, Mapping[bytes, Header]] = {}
+
+    def told(self, header: Header) -> Header:
+        """The header, with the size of what it leads to."""
+        number = self._index.layer_of.get(header.path)
+        if header.kind is not HARDLINK or number is None:
+            return header
+        seen: set[bytes] = set()
+        place = number, self._index.visible[header.path]
+        while (link := self._link(*place)) and link not in seen:
+            seen.add(link)
+            below = self._named(place[0], link)
+            if below is None:
+                return header
+            place = below
+        number, holder = place
+        splice = self._edits[number].splices.get(holder.start) if self._edits else None
+        return header._replace(size=holder.size if splice is None else splice.size)
+
+    def _link(self, number: int, header: Header) -> bytes:
+        planned = self._edits[number].links.get(header.start) if self._edits else None
+        return planned or (header.link if header.kind is HARDLINK else b"")
+
+    def _named(self, number: int, path: bytes) -> tuple[int, Header] | None:
+        """What a name means in a layer: its own member, or that of a layer below."""
+        for layer in reversed(self._index.layers[: number + 1]):
+            names = self._names.get(layer.number)
+            if names is None:
+                names = {header.path: header for header in layer.headers}
+                self._names[layer.number] = names
+            if path in names:
+                return layer.number, names[path]
+        return None
 
 
 def _shown(value: object) -> str:

@@ -277,6 +277,44 @@ def broken(source: Image, *removes: bytes, safety: Safety = Safety.SAFE, action:
     return compare(before, looked(written(plan)), plan.changes, plan)
 
 
+NAMED = layer({"d/a": b"A" * 1000, "d/z": b"z"}, links={"d/b": "d/a", "d/c": "d/b"})
+"""One file by three names, the last of them a link to a link."""
+
+
+@pytest.mark.parametrize("mode", ["rewrite", "flatten", "overlay"])
+@pytest.mark.parametrize(
+    "above",
+    [
+        [layer({}, removed=["d/a"])],
+        [layer({}, removed=["d/b"])],
+        [layer({"d/a": b"B" * 10})],
+        [layer({"d/b": b"B" * 10})],
+        [layer({}, removed=["d/a"]), layer({"d/b": b"B" * 10})],
+    ],
+    ids=["first-removed", "second-removed", "first-replaced", "second-replaced", "both"],
+)
+def test_names_of_a_file_whose_other_names_are_hidden_stay_the_file(above: list[bytes], mode: Mode):
+    before = looked(image(NAMED, *above))
+    hidden = [(one.number, gone.header.start) for one in before.index.layers for gone in one.hidden]
+    for steps in ([step(b"d/z")], [step(b"d/z", drops=tuple(hidden))], [step(b"d/z", b"d/c")]):
+        plan = plan_of(before, *steps)
+        verdict = compare(before, looked(written(plan, mode)), plan.changes, plan, mode)
+
+        assert () == verdict.faults
+
+
+def test_a_name_that_leads_to_another_file_is_a_fault():
+    before = looked(image(NAMED, layer({"d/a": b"B" * 10})))
+    plan = plan_of(before, step(b"d/z"))
+    other = layer({"d/a": b"A" * 999}, links={"d/b": "d/a", "d/c": "d/b"})
+    after = looked(image(other, layer({"d/a": b"B" * 10})))
+
+    faults = compare(before, after, plan.changes, plan).faults
+    sizes = [(one.path, one.lost) for one in faults if "size" in one.lost]
+
+    assert [(b"d/b", lost := "its size is 999, the plan says 1000"), (b"d/c", lost)] == sizes
+
+
 def test_a_symlink_that_loses_its_target_names_the_file_and_the_step():
     source = image(
         layer({"lib/x.1": b"", "lib/y": b""}, symlinks={"lib/x": "x.1", "lib/gone": "nowhere"})
