@@ -387,7 +387,7 @@ def find(name: str, source: str) -> Policy:
                 f"there is no policy {name!r}",
                 hint=f"one of {', '.join(names)}, or the path of a TOML file",
             )
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     return Policy.parse(text, str(path if name not in names else path.name), _finder(path, ()))
 
 
@@ -403,7 +403,9 @@ def _finder(path: Path, around: tuple[Path, ...]) -> Callable[[str, str], Policy
         if not inner.is_file():
             raise PolicyError(f"{source}: extends: there is no policy {name!r}")
         return Policy.parse(
-            inner.read_text(encoding="utf-8"), inner.name, _finder(inner, (*around, path))
+            inner.read_text(encoding="utf-8", errors="replace"),
+            inner.name,
+            _finder(inner, (*around, path)),
         )
 
     return extended

@@ -84,6 +84,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: Namespace, rim: Rim) -> int:
+    from slimmer import stores
     from slimmer.cli import output
     from slimmer.errors import SlimmerError
     from slimmer.formats import ladder
@@ -92,6 +93,11 @@ def run(options: Namespace, rim: Rim) -> int:
     from slimmer.stores.provisional import Provisional
 
     place = Provisional.of(_destination(options))
+    if place.replaces(stores.on_disk(options.image)):
+        raise SlimmerError(
+            f"{options.image} is what to read, and cannot be written over",
+            hint="write beside it, under another name",
+        )
     wanted = checking.trials(options)
     looked = pipeline.look(options, rim)
     rim.problems(looked.ledger.index.problems)
@@ -113,10 +119,10 @@ def run(options: Namespace, rim: Rim) -> int:
     written = _write(draft, place.target, options, rim)
     try:
         verdict = _check(options, looked, plan, written, wanted, rim)
+        output.write("\n" + checking.render(verdict, rim), None, rim)
     except BaseException:
         place.discard(rim.environment)
         raise
-    output.write("\n" + checking.render(verdict, rim), None, rim)
     if not verdict.holds and not options.keep_failed:
         place.discard(rim.environment)
         rim.notes(["the result was removed again; --keep-failed keeps it, --keep mends the plan"])
@@ -149,7 +155,7 @@ def _plan(options: Namespace, looked: Looked, rim: Rim) -> Plan:
 
     subject = Subject.of(looked.ledger, looked.graph, planning.chosen(options))
     known = actions.default(options.find_links, options.index_url)
-    text = Path(options.plan).read_text(encoding="utf-8")
+    text = Path(options.plan).read_text(encoding="utf-8", errors="replace")
     return Plan.read(text, subject, known, actions.bookkeepers(), options.plan)
 
 

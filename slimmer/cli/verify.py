@@ -193,7 +193,7 @@ def _plan(path: str, before: Subject) -> Plan:
     from slimmer import actions
     from slimmer.plan import Plan
 
-    text = Path(path).read_text(encoding="utf-8")
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
     return Plan.read(text, before, actions.default(), actions.bookkeepers(), path)
 
 

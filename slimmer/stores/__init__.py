@@ -99,6 +99,13 @@ def open(  # noqa: A001 - `stores.open` reads as what it does
     )
 
 
+def on_disk(reference: str) -> Path:
+    """The path that a reference would name, if it names something on disk."""
+    transport, separator, rest = reference.partition(":")
+    named = separator and transport in TRANSPORTS and not _exists(reference)
+    return _split(rest if named else reference)[0]
+
+
 def _folder(path: Path, tag: str, platform: Platform | None, limit: int | None) -> Image:
     from slimmer.stores import layout
 
@@ -143,4 +150,4 @@ def _example(transport: str) -> str:
     return f"{transport}:image.tar" if transport.endswith("archive") else f"{transport}:app:latest"
 
 
-__all__ = ["TRANSPORTS", "MediumError", "WriteError", "Written", "open", "write"]
+__all__ = ["TRANSPORTS", "MediumError", "WriteError", "Written", "on_disk", "open", "write"]

@@ -12,7 +12,13 @@ from slimmer.image import Digest, json_list, json_object, json_value
 from slimmer.stores.content import Extent
 from slimmer.stores.manifests import LAYOUT, compact, entry_of, index_of, manifest_of
 from slimmer.stores.oci import DOCUMENT, REFERENCE
-from slimmer.stores.whole import WriteError, sync_folder, temporary_folder, writing_to
+from slimmer.stores.whole import (
+    WriteError,
+    expect_room,
+    sync_folder,
+    temporary_folder,
+    writing_to,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,9 +80,8 @@ def write_layout(
 ) -> tuple[Config, Sequence[Poured], Digest]:
     """Write a layout; one that is there keeps its other images, its tag moves at the very end."""
     path = Path(os.path.realpath(path))
-    if not path.parent.is_dir():
-        raise WriteError(f"there is no folder {path.parent} to write {path.name} to")
-    there = path if _is_layout(path) else None
+    expect_room(path, file=False)
+    there = path if is_layout(path) else None
     with (
         writing_to(str(path)),
         temporary_folder(path if there else path.parent, "slimmer" if there else path.name) as new,
@@ -101,7 +106,8 @@ def write_layout(
     return config, layers, digest
 
 
-def _is_layout(path: Path) -> bool:
+def is_layout(path: Path) -> bool:
+    """Whether an image can be added to what is there; False where a layout may be made."""
     if not path.exists():
         return False
     if path.is_dir() and (path / "index.json").is_file() and (path / "oci-layout").is_file():

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimmer.stores.layout_writer import is_layout
 from slimmer.stores.manifests import image_name
-from slimmer.stores.whole import WriteError
+from slimmer.stores.whole import WriteError, expect_room
+from slimmer.stores.writing import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,28 +29,37 @@ class Provisional:
     destination: str
     target: str
     """What to write to, and to open for the check."""
+    _here: Path | None = field(default=None, repr=False)
+    """Where the result waits; None in an engine."""
+    _there: Path | None = field(default=None, repr=False)
+    """Where it belongs."""
     _before: bytes | None = field(default=None, repr=False)
     """The index of an OCI layout that was there before."""
 
     @classmethod
     def of(cls, destination: str) -> Provisional:
-        """Find a place beside any destination that `stores.write` takes."""
-        transport, _, rest = destination.partition(":")
+        """Find a place beside any destination that `stores.write` takes.
+
+        Raises WriteError where nothing could be put there.
+        """
+        transport, rest = parsed(destination)
         if transport in ("docker", "docker-daemon", "podman"):
             name = image_name(rest)
             return cls(f"{transport}:{name}", f"{transport}:{name}-{SUFFIX}-{os.getpid()}")
-        if transport in ("docker-archive", "oci-archive"):
-            file, tag = _split(rest)
-            return cls(destination, f"{transport}:{_beside(file)}{tag}")
-        if transport == "oci":
-            folder, tag = _split(rest)
-            index = folder / "index.json"
-            if index.is_file():  # other images live there too
-                return cls(destination, destination, index.read_bytes())
-            return cls(destination, f"oci:{_beside(folder)}{tag}")
-        if destination.endswith(".tar"):
-            return cls.of(f"docker-archive:{destination}")
-        return cls(destination, destination)
+        destination = f"{transport}:{rest}"
+        place, colon, tag = rest.partition(":")
+        path = Path(place)
+        expect_room(path, file=transport != "oci")
+        if transport == "oci" and is_layout(path):  # other images live there too
+            return cls(destination, destination, path, path, (path / "index.json").read_bytes())
+        beside = path.with_name(f".{path.name}.{SUFFIX}-{os.getpid()}")
+        return cls(destination, f"{transport}:{beside}{colon}{tag}", beside, path)
+
+    def replaces(self, archive: Path) -> bool:
+        """Whether a file would be lost to the result."""
+        if self._there is None or not self._there.is_file():
+            return False
+        return archive.exists() and self._there.samefile(archive)
 
     def accept(self, environment: Mapping[str, str]) -> None:
         """Put the result in its place."""
@@ -58,13 +69,14 @@ class Provisional:
                 repository, _, tag = self.destination.partition(":")[2].rpartition(":")
                 client.tag(rest, repository, tag)
                 client.remove_image(rest, noprune=True)
-        elif self.target != self.destination:
-            here = _split(rest)[0]
-            there = _split(self.destination.partition(":")[2])[0]
+        elif self._here is not None and self._there is not None and self._here != self._there:
             try:
-                here.replace(there)
+                self._here.replace(self._there)
             except OSError as error:
-                raise WriteError(f"cannot put {there} in its place: {error.strerror}") from None
+                self.discard(environment)
+                raise WriteError(
+                    f"cannot put {self._there} in its place: {error.strerror}"
+                ) from None
 
     def discard(self, environment: Mapping[str, str]) -> None:
         """Leave nothing of the result, and what was there before as it was."""
@@ -75,7 +87,9 @@ class Provisional:
             with _engine(transport, environment) as client, contextlib.suppress(APIError):
                 client.remove_image(rest)
             return
-        path = _split(rest)[0]
+        path = self._here
+        if path is None:
+            return
         if self._before is not None:
             index = path / "index.json"
             beside = index.with_name(f".index.json.{os.getpid()}")
@@ -85,18 +99,6 @@ class Provisional:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def _split(text: str) -> tuple[Path, str]:
-    """A path and its `:tag`, which may be missing; a path that exists is never split."""
-    head, colon, tag = text.rpartition(":")
-    if not colon or Path(text).exists() or "/" in tag:
-        return Path(text), ""
-    return Path(head), colon + tag
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{SUFFIX}-{os.getpid()}")
 
 
 @contextlib.contextmanager

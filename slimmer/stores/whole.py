@@ -38,16 +38,24 @@ def writing_to(place: str) -> Iterator[None]:
         ) from None
 
 
+def expect_room(path: Path, *, file: bool) -> None:
+    """Raise WriteError where nothing can be put at a path, a file least of all.
+
+    Said before the work, not after it.
+    """
+    if not path.parent.is_dir():
+        raise WriteError(f"there is no folder {path.parent} to write {path.name} to")
+    with suppress(FileNotFoundError):
+        if file and not stat.S_ISREG(path.stat().st_mode):
+            raise WriteError(f"{path} is there and is no regular file")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes the place of `path` once the block ends well."""
     path = Path(os.path.realpath(path))
+    expect_room(path, file=True)
     folder = path.parent
-    if not folder.is_dir():
-        raise WriteError(f"there is no folder {folder} to write {path.name} to")
-    with suppress(FileNotFoundError):
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise WriteError(f"{path} is there and is no regular file")
     name = ""
     try:
         try:

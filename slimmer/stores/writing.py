@@ -66,7 +66,7 @@ def write(
     Raises SlimmerError where the source has changed, or the destination cannot be written.
     """
     draft = source if isinstance(source, Draft) else Draft.unchanged(source)
-    transport, rest = _parsed(destination)
+    transport, rest = parsed(destination)
     meter = Meter.of(draft, progress)
     with unwinding():
         if transport in ("docker", "docker-daemon", "podman"):
@@ -74,7 +74,11 @@ def write(
         return _to_file(rest, transport, draft, compression, level, meter)
 
 
-def _parsed(destination: str) -> tuple[str, str]:
+def parsed(destination: str) -> tuple[str, str]:
+    """What a destination means: its transport, and the name or the path with its `:tag`.
+
+    Raises WriteError where it does not say what to write.
+    """
     transport, _, rest = destination.partition(":")
     if transport not in DESTINATIONS:
         if destination.endswith(".tar"):
@@ -83,7 +87,7 @@ def _parsed(destination: str) -> tuple[str, str]:
             f"the destination {destination!r} does not say what to write",
             hint="write docker:NAME, docker-archive:FILE, oci:FOLDER:TAG or oci-archive:FILE",
         )
-    if not rest:
+    if not rest.partition(":")[0]:
         raise WriteError(
             f"the destination {destination!r} names nothing",
             hint=f"write what comes after the transport, such as {transport}:app:slim",
