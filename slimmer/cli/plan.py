@@ -127,6 +127,8 @@ def run(options: Namespace, rim: Rim) -> int:
         output.write(_text(plan, options.format, options, rim), None, rim)
     else:
         output.write(_text(plan, options.format, options, rim), options.output, rim)
+    if plan.shortfall:
+        rim.notes([f"what may close the gap: {', '.join(bolder(options))}"])
     return 1 if plan.shortfall else 0
 
 
@@ -203,6 +205,20 @@ class _Remembering:
         if question not in self._answers:
             self._answers[question] = tuple(self._action.propose(subject, rule))
         return self._answers[question]
+
+
+def bolder(options: Namespace) -> list[str]:
+    """Arguments that were not given and take more out of an image."""
+    ways = []
+    if (options.policy or "safe") == "safe":
+        ways.append("--policy balanced")
+    elif options.policy == "balanced":
+        ways.append("--policy aggressive")
+    if not options.gpu:
+        ways.append("--gpu NAMES (device code of other GPUs leaves)")
+    if not options.swap:
+        ways.append("--swap torch=cpu (where no GPU is met)")
+    return ways or ["--accept risky"]
 
 
 def chosen(options: Namespace) -> Policy:

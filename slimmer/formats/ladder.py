@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from slimmer.formats.pen import Paper
+    from slimmer.formats.pen import Paper, Pen
     from slimmer.plan import Plan
     from slimmer.policy import Policy
     from slimmer.steps import Refusal, Step
@@ -34,6 +34,9 @@ def summary(plan: Plan) -> tuple[str, ...]:
         else:
             lines.append(f"within {bound}, {size_text(plan.budget.maximum - after)} to spare")
     return tuple(lines)
+
+
+REFUSED = "Refused, since this image needs it"
 
 
 def tables(plan: Plan, top: int) -> Iterable[Table]:
@@ -139,7 +142,7 @@ def refusals(refused: Sequence[Refusal], top: int) -> Table:
     )
     left = refused[top:]
     return Table(
-        "Refused, since this image needs it",
+        REFUSED,
         (
             Column("target", "name"),
             Column("rule", "words"),
@@ -194,10 +197,26 @@ def text(plan: Plan, paper: Paper, top: int) -> str:
     first, *more = summary(plan)
     blocks: list[RenderableType] = [pen.text(first, "bold"), *map(pen.text, more)]
     for table in tables(plan, top):
-        if table.rows:
+        if table.title == REFUSED:
+            blocks += ["", *_refusals(plan, pen, min(top, 10))]
+        elif table.rows:
             blocks += ["", *pen.table(table)]
     blocks += ["", *(pen.below(note, "dim") for note in plan.notes)]
     return written(blocks, paper)
+
+
+def _refusals(plan: Plan, pen: Pen, top: int) -> Iterable[RenderableType]:
+    """Each refusal on two lines: the evidence is what matters, and must not be cut short."""
+    yield pen.text(REFUSED, "bold")
+    refused = [refusal for refusal in plan.refusals if refusal.size]
+    for refusal in refused[:top]:
+        target = one_line(printable(refusal.target))
+        yield pen.below(f"{size_text(refusal.size)}, {refusal.rule}: {target}")
+        yield pen.below(f"  {one_line(printable(refusal.evidence))}", "dim")
+    left = refused[top:]
+    if left:
+        more = f"… {len(left)} more: {size_text(sum(refusal.size for refusal in left))}"
+        yield pen.below(more if pen.paper.unicode else more.replace("…", "..."), "dim")
 
 
 def markdown(plan: Plan, top: int) -> str:
