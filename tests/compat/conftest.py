@@ -89,3 +89,33 @@ def podman_socket() -> Iterator[str]:
         command += ["system", "service", "--time", "0", f"unix://{socket}"]
         with running(command, socket, folder / "log"):
             yield f"unix://{socket}"
+
+
+@pytest.fixture(scope="session")
+def debian(docker_socket: str) -> str:
+    """A minimal Debian in that engine, as debootstrap makes it from this machine's own mirror."""
+    _needs("debootstrap", "docker")
+    suite = "bookworm"
+    told = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    mirrors = subprocess.run(told, capture_output=True, text=True, check=False).stdout.split()
+    mirrors = [mirror for mirror in mirrors if "security" not in mirror][:1]
+    with tempfile.TemporaryDirectory(prefix="slim-debian-") as folder:
+        root = f"{folder}/root"
+        made = subprocess.run(
+            ["debootstrap", "--variant=minbase", suite, root, *mirrors],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            pytest.skip(f"debootstrap makes no {suite}: {made.stdout.strip()[-200:]}")
+        Path(root, "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
+        Path(root, "usr/sbin/policy-rc.d").chmod(0o755)
+        with subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE) as tar:
+            subprocess.run(
+                ["docker", "-H", docker_socket, "import", "-", "debian:test"],
+                stdin=tar.stdout,
+                capture_output=True,
+                check=True,
+            )
+    return "debian:test"

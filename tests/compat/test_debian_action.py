@@ -1,6 +1,7 @@
 """A real Debian system without its compiler: apt and dpkg themselves say that it is consistent.
 
-Needs an engine with network, and an image of Debian that it holds: SLIMMER_TEST_DEBIAN names it.
+Needs debootstrap, an engine and the network; SLIMMER_TEST_DEBIAN names an image of the engine that
+is running to use instead of a fresh Debian.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.compat
 
-DEBIAN = os.environ.get("SLIMMER_TEST_DEBIAN", "debian:stable-slim")
+DEBIAN = os.environ.get("SLIMMER_TEST_DEBIAN", "")
 WITH_TOOLS = "slimmer-test-debian:tools"
 WITHOUT = "slimmer-test-debian:slim"
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -46,12 +47,20 @@ def said(image: str, script: str, network: str = "none") -> str:
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def archive(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """Debian with a compiler, and something of a user's that needs part of what came with it."""
     if not shutil.which("docker"):
         pytest.skip("needs docker")
-    if subprocess.run(["docker", "image", "inspect", DEBIAN], capture_output=True).returncode:
-        pytest.skip(f"needs an engine with the image {DEBIAN} (SLIMMER_TEST_DEBIAN names another)")
+    base = DEBIAN or request.getfixturevalue("debian")
+    with pytest.MonkeyPatch.context() as patch:
+        if not DEBIAN:
+            patch.setenv("DOCKER_HOST", request.getfixturevalue("docker_socket"))
+        yield from _archive(base, tmp_path_factory)
+
+
+def _archive(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     name = f"slimmer-test-debian-{os.getpid()}"
     script = (
         "apt-get update && apt-get install -y gcc make git patch "
@@ -59,7 +68,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "> /tmp/a.c "
         "&& gcc -fopenmp -o /usr/local/bin/own /tmp/a.c"
     )
-    run = ["docker", "run", "--name", name, "--network", "host", DEBIAN, "sh", "-c", script]
+    run = ["docker", "run", "--name", name, "--network", "host", base, "sh", "-c", script]
     try:
         if subprocess.run(run, capture_output=True, check=False).returncode:
             pytest.skip("the container cannot install packages (no network?)")
