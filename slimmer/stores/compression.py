@@ -11,7 +11,7 @@ import hashlib
 import io
 import queue
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
@@ -171,6 +171,10 @@ def _at_least(length: int, start: bytes, chunks: Iterator[bytes]) -> bytes:
     return start
 
 
+PATIENCE = 0.1
+"""Seconds until a thread that should stop is asked again."""
+
+
 class Hasher:
     """A digest that is taken on a thread of its own; hashlib lets others run meanwhile."""
 
@@ -196,9 +200,14 @@ class Hasher:
 
     def close(self) -> str:
         """Stop, and tell the digest of all that went by in hexadecimal digits."""
-        if self._thread.is_alive():
-            self._chunks.put(None)
-            self._thread.join()
+        # A signal that raises inside a queue's `put` may cost the thread the news of it, once and
+        # for all later ones: asked again, it hears.
+        while self._thread.is_alive():
+            with suppress(queue.Full):
+                self._chunks.put(None, timeout=PATIENCE)
+            with self._chunks.not_empty:
+                self._chunks.not_empty.notify_all()
+            self._thread.join(PATIENCE)
         return self._hash.hexdigest()
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import json
 import lzma
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +23,7 @@ from slimmer.errors import SlimmerError
 from slimmer.evidence import Evidence
 from slimmer.image import Digest, Platform
 from slimmer.index import Index
-from slimmer.stores import streamed
+from slimmer.stores import compression, streamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -252,3 +255,22 @@ def test_images_made_by_others_have_their_known_sizes(fixtures: Path, name: str)
 
     sizes = (len(index.layers), index.unpacked, index.rootfs)
     assert KNOWN[name] == sizes
+
+
+def test_a_digest_ends_even_where_a_signal_cost_its_thread_the_news():
+    """What `Condition.notify` leaves behind when a signal's handler raises inside it."""
+    hasher = compression.Hasher("sha256")
+    news = hasher._chunks.not_empty
+    while not news._waiters:  # type: ignore[attr-defined]
+        time.sleep(0.001)
+    stale = threading.Lock()
+    stale.acquire()
+    with news:
+        news._waiters.appendleft(stale)  # type: ignore[attr-defined]
+    told: list[str] = []
+
+    closing = threading.Thread(target=lambda: told.append(hasher.close()), daemon=True)
+    closing.start()
+    closing.join(10)
+
+    assert [hashlib.sha256().hexdigest()] == told
