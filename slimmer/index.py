@@ -397,8 +397,6 @@ def _lay(layers: Sequence[Layer], members: Sequence[Sequence[Header]]) -> tuple[
                 sum([header.size for header in headers]),
             )
         )
-        if number == 0:
-            break
         for header in whiteouts:
             directory, _, name = header.path.rpartition(b"/")
             if name == OPAQUE:

@@ -6,10 +6,12 @@ Steps can be written to a plan file and read from it again.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from slimmer.errors import SlimmerError
+from slimmer.image import Digest
 from slimmer.names import printable, raw
 from slimmer.policy import Safety
 from slimmer.splice import Splice
@@ -168,13 +170,18 @@ def step_json(step: Step, subject: Subject) -> dict[str, Any]:
         fields["twins"] = [[printable(path) for path in twin] for twin in step.twins]
     if step.additions:
         fields["adds"] = len(step.additions)
-    return fields
+    return fields | {"digest": _digest(fields)}
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    """Tells a step that was changed from one that was only kept."""
+    return Digest.of(json.dumps(fields, sort_keys=True).encode())
 
 
 _KEYS = frozenset(
     (
         *("id", "rule", "action", "target", "safety", "why", "evidence", "saves", "disturbs"),
-        *("options", "removes", "drops", "rewrites", "twins", "adds"),
+        *("options", "removes", "drops", "rewrites", "twins", "adds", "digest"),
     )
 )
 
@@ -186,6 +193,12 @@ def step_of(entry: object, subject: Subject, where: str) -> Step:
     for key in entry:
         if key not in _KEYS:
             raise PlanError(f"{where}: there is no key {key!r}")
+    told = {key: value for key, value in entry.items() if key != "digest"}
+    if entry.get("digest") != _digest(told):
+        raise PlanError(
+            f"{where}: the step was changed since the plan was made",
+            hint="a plan may only lose steps; make a new one, with --keep for what must stay",
+        )
     saves = entry.get("saves")
     if not isinstance(saves, dict):
         raise PlanError(f"{where}.saves: expected an object, got {saves!r:.60}")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimmer.actions.aftermath import Forbidden, installed_in
@@ -89,6 +90,12 @@ class SwapWheel:
     def propose(self, subject: Subject, rule: Rule) -> Iterator[Step | Refusal]:
         options = dict(rule.options)
         asked = [Request.parse(text) for text in texts(options.get("swaps"))]
+        for request in asked:
+            if request.file and not Path(request.file).is_file():
+                raise PlanError(
+                    f"there is no wheel {request.file}",
+                    hint="--swap NAME=cpu finds one; --swap NAME=FILE.whl takes that file",
+                )
         unused = set(asked)
         told = bool(asked) or options.get("gpus") == "none"
         if not told and (options.get("gpus") or gpu_evidence(subject)):

@@ -96,6 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code; never a traceback for what is not a bug."""
     # What a scan makes has no cycles: looking for them would cost it a tenth of its time.
     gc.set_threshold(500_000, 50, 50)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us: nobody listens
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     rim = Rim.of(os.environ, sys.stdout, sys.stderr)
     words = sys.argv[1:] if argv is None else argv
     try:

@@ -7,6 +7,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimmer.errors import SlimmerError
+
 if TYPE_CHECKING:
     from slimmer.cli.rim import Rim
 
@@ -24,6 +26,10 @@ def write(text: str, path: str | None, rim: Rim) -> None:
 
 def replace(path: Path, content: bytes) -> None:
     """Put a file in place in one step: write beside, sync, rename."""
+    if not path.parent.is_dir():
+        raise SlimmerError(
+            f"there is no folder {path.parent}", hint="make it, or write somewhere else"
+        )
     path = path.resolve()  # a symlink stays, and so does what is no file: a pipe, a terminal
     if path.exists() and not path.is_file():
         path.write_bytes(content)

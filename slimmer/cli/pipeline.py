@@ -110,7 +110,7 @@ class _Opened(NamedTuple):
 
 def _open(options: Namespace, rim: Rim, progress: Progress) -> _Opened:
     from slimmer import owners, stores
-    from slimmer.image import Platform
+    from slimmer.image import ImageError, Platform
     from slimmer.stores.cache import Cache
 
     progress.stage("opening the image")
@@ -120,6 +120,11 @@ def _open(options: Namespace, rim: Rim, progress: Progress) -> _Opened:
     image = stores.open(
         options.image, platform, evidence=evidence, environment=rim.environment, cache=cache
     )
+    if platform is not None and not platform.accepts(image.platform):
+        raise ImageError(
+            f"{image.reference} is an image for {image.platform}, not for {platform}",
+            hint=f"--platform {image.platform}, or leave it out",
+        )
     return _Opened(image, evidence, cache)
 
 

@@ -92,8 +92,10 @@ def run(options: Namespace, rim: Rim) -> int:
     from slimmer.rewrite import apply
     from slimmer.stores.provisional import Provisional
 
+    if options.from_layer and options.mode != "flatten":
+        raise SlimmerError("--from-layer says where to flatten from", hint="--mode flatten")
     place = Provisional.of(_destination(options))
-    if place.replaces(stores.on_disk(options.image)):
+    if place.replaces(*stores.on_disk(options.image)):
         raise SlimmerError(
             f"{options.image} is what to read, and cannot be written over",
             hint="write beside it, under another name",

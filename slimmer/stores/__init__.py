@@ -99,11 +99,11 @@ def open(  # noqa: A001 - `stores.open` reads as what it does
     )
 
 
-def on_disk(reference: str) -> Path:
-    """The path that a reference would name, if it names something on disk."""
+def on_disk(reference: str) -> tuple[Path, str]:
+    """The path and the tag that a reference would name, if it names something on disk."""
     transport, separator, rest = reference.partition(":")
     named = separator and transport in TRANSPORTS and not _exists(reference)
-    return _split(rest if named else reference)[0]
+    return _split(rest if named else reference)
 
 
 def _folder(path: Path, tag: str, platform: Platform | None, limit: int | None) -> Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,17 @@ def write_layout(
         else:
             _add(there, new, sink, entry, tag)
     return config, layers, digest
+
+
+def merge(new: Path, there: Path) -> None:
+    """Move the image of a fresh layout into one that is there, under the tag that it has."""
+    with writing_to(str(there)):
+        where = f"{new}/index.json"
+        raw = Extent.whole(where).read(DOCUMENT, where)
+        [entry] = json_list(json_object(json_value(raw, where), where).get("manifests"), where)
+        tag = json_object(entry.get("annotations") or {}, where).get(REFERENCE, "")
+        _add(there, new, Folder(new, there), entry, tag)
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def is_layout(path: Path) -> bool:

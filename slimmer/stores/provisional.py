@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimmer.stores.layout_writer import is_layout
+from slimmer.stores.layout_writer import is_layout, merge
 from slimmer.stores.manifests import image_name
 from slimmer.stores.whole import WriteError, expect_room
 from slimmer.stores.writing import parsed
@@ -33,8 +33,6 @@ class Provisional:
     """Where the result waits; None in an engine."""
     _there: Path | None = field(default=None, repr=False)
     """Where it belongs."""
-    _before: bytes | None = field(default=None, repr=False)
-    """The index of an OCI layout that was there before."""
 
     @classmethod
     def of(cls, destination: str) -> Provisional:
@@ -50,16 +48,19 @@ class Provisional:
         place, colon, tag = rest.partition(":")
         path = Path(place)
         expect_room(path, file=transport != "oci")
-        if transport == "oci" and is_layout(path):  # other images live there too
-            return cls(destination, destination, path, path, (path / "index.json").read_bytes())
+        if transport == "oci":
+            is_layout(path)  # other images may live there; anything else is refused
         beside = path.with_name(f".{path.name}.{SUFFIX}-{os.getpid()}")
         return cls(destination, f"{transport}:{beside}{colon}{tag}", beside, path)
 
-    def replaces(self, archive: Path) -> bool:
-        """Whether a file would be lost to the result."""
-        if self._there is None or not self._there.is_file():
+    def replaces(self, source: Path, tag: str) -> bool:
+        """Whether the result would take the place of its source: an archive, or a layout's tag."""
+        if self._there is None or not self._there.exists() or not source.exists():
             return False
-        return archive.exists() and self._there.samefile(archive)
+        if not self._there.samefile(source):
+            return False
+        asked = self.destination.partition(":")[2].partition(":")[2] or "latest"
+        return self._there.is_file() or tag in ("", asked)
 
     def accept(self, environment: Mapping[str, str]) -> None:
         """Put the result in its place."""
@@ -71,12 +72,18 @@ class Provisional:
                 client.remove_image(rest, noprune=True)
         elif self._here is not None and self._there is not None and self._here != self._there:
             try:
-                self._here.replace(self._there)
+                if transport == "oci" and is_layout(self._there):
+                    merge(self._here, self._there)
+                else:
+                    self._here.replace(self._there)
             except OSError as error:
                 self.discard(environment)
                 raise WriteError(
                     f"cannot put {self._there} in its place: {error.strerror}"
                 ) from None
+            except BaseException:
+                self.discard(environment)
+                raise
 
     def discard(self, environment: Mapping[str, str]) -> None:
         """Leave nothing of the result, and what was there before as it was."""
@@ -90,12 +97,7 @@ class Provisional:
         path = self._here
         if path is None:
             return
-        if self._before is not None:
-            index = path / "index.json"
-            beside = index.with_name(f".index.json.{os.getpid()}")
-            beside.write_bytes(self._before)
-            beside.replace(index)
-        elif path.is_dir():
+        if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

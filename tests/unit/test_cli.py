@@ -227,7 +227,20 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(run, image, tmp_path):
     code, _, err = run("inspect", image, "-o", str(tmp_path / "no" / "such" / "report.json"))
 
     assert 2 == code
-    assert re.fullmatch(r"slimmer: error: .*report\.json\..*: No such file or directory\n", err)
+    assert re.fullmatch(r"slimmer: error: there is no folder /\S*/no/such\nhint: .*\n", err)
+
+
+def test_closed_streams_are_no_reason_for_a_traceback(image):
+    closed = ["sh", "-c", f'exec "{sys.executable}" -m slimmer inspect "$0" >&- 2>&-', image]
+
+    assert 0 == subprocess.run(closed, check=False, cwd=ROOT).returncode
+
+
+def test_an_image_of_another_platform_is_not_the_one_that_was_asked_for(run, image):
+    code, _, err = run("inspect", image, "--platform", "linux/s390x")
+
+    assert 2 == code
+    assert "is an image for linux/amd64, not for linux/s390x" in err
 
 
 def commands() -> list[str]:

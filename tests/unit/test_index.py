@@ -72,6 +72,11 @@ def test_a_whiteout_of_nothing_is_an_error(name: str):
         scan(layer({"a": b""}), layer({f"d/.wh.{name}": b""}))
 
 
+def test_a_whiteout_of_nothing_is_an_error_in_the_lowest_layer_too():
+    with pytest.raises(ImageError, match="names nothing"):
+        scan(layer({"d/.wh.": b""}))
+
+
 def test_a_hard_link_carries_the_bytes_when_its_first_name_is_deleted():
     index = scan(layer({"a": b"12345"}, links={"b": "a"}), layer({}, removed=["a"]))
 

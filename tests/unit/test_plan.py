@@ -16,6 +16,7 @@ from slimmer.actions.duplicates import LinkDuplicates
 from slimmer.actions.hidden import DropHidden
 from slimmer.attribution import Attribution
 from slimmer.dependencies import DependencyGraph
+from slimmer.image import Digest
 from slimmer.index import Index
 from slimmer.plan import Plan, choose
 from slimmer.policy import Policy, Safety
@@ -126,10 +127,21 @@ def test_a_plan_file_may_lose_steps_and_promises_what_is_left():
 
 
 def _edited(**change: object) -> str:
+    """A plan file in which somebody wrote, and made the step's digest fit."""
     fields = json.loads(plan_of(accept=Safety.CAUTION).to_json())
     step = next(step for step in fields["steps"] if step["action"] == "drop-bytecode")
     step.update(change)
+    del step["digest"]
+    step["digest"] = Digest.of(json.dumps(step, sort_keys=True).encode())
     return json.dumps(fields)
+
+
+def test_a_step_that_was_changed_is_refused():
+    fields = json.loads(plan_of().to_json())
+    fields["steps"][0]["twins"] = [["opt/same1", "opt/m.py"]]
+
+    with pytest.raises(PlanError, match="changed since the plan was made"):
+        Plan.read(json.dumps(fields), subject_of(image(*TARS)), ACTIONS, ())
 
 
 @pytest.mark.parametrize(

@@ -127,3 +127,30 @@ def test_a_policy_that_is_no_text_is_no_policy(source: str, capsys: pytest.Captu
 
     assert 2 == slim(source, "out.tar", "--policy", "policy.toml")
     assert "the file is TOML" in capsys.readouterr().err
+
+
+def test_a_layout_gets_another_image_only_once_it_is_proved(source: str):
+    blobs = sorted(path.name for path in Path("source/blobs/sha256").iterdir())
+    index = Path("source/index.json").read_bytes()
+    place = Provisional.of("oci:source:slim")
+    stores.write(stores.open("oci:source:latest"), place.target)
+    place.discard({})
+
+    assert blobs == sorted(path.name for path in Path("source/blobs/sha256").iterdir())
+    assert index == Path("source/index.json").read_bytes()
+    assert set() == left()
+
+    assert 0 == slim("oci:source:latest", "oci:source:slim")
+    assert stores.open("oci:source:latest").id != stores.open("oci:source:slim").id
+    assert set() == left()
+
+
+@pytest.mark.parametrize("reference", ["oci:source:latest", "oci:source", "source"])
+def test_the_tag_that_is_read_never_moves(
+    source: str, reference: str, capsys: pytest.CaptureFixture[str]
+):
+    before = Path("source/index.json").read_bytes()
+
+    assert 2 == slim(reference, "oci:source:latest")
+    assert "cannot be written over" in capsys.readouterr().err
+    assert before == Path("source/index.json").read_bytes()

@@ -34,7 +34,7 @@ from slimmer.evidence import Evidence
 from slimmer.image import Digest, Image
 from slimmer.index import Index
 from slimmer.plan import Plan
-from slimmer.policy import Safety, find
+from slimmer.policy import Rule, Safety, find
 from slimmer.rewrite import apply
 from slimmer.steps import PlanError, Refusal, Step
 from slimmer.tarstream import DIRECTORY, FILE
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from slimmer.policy import Rule
     from slimmer.subject import Subject
 
 CUDA_SCRIPT = b"#!/usr/local/bin/python3.11\nimport torch\n"
@@ -829,3 +828,11 @@ def test_a_wheel_is_got_once(tmp_path: Path):
         list(action.propose(subject, replace(rule(swaps=["torch=cpu"]), name="again")))
 
     assert 1 == len((tmp_path / "asked.txt").read_text().splitlines()), "one download is enough"
+
+
+def test_a_wheel_that_is_not_there_is_an_error_at_once():
+    held = SwapWheel()
+    rule = Rule("x", "swap", Safety.RISKY, "w", options=(("swaps", ["torch=/no/such.whl"]),))
+
+    with pytest.raises(PlanError, match="there is no wheel /no/such"):
+        list(held.propose(None, rule))  # type: ignore[arg-type]
