@@ -115,7 +115,7 @@ GOES = {
         "usr/lib/python3.11/config-3.11-x86_64-linux-gnu/python.o",
         "root/.cache/pip/http/0/1",
         "root/.cache/uv/wheels/x",
-        "var/lib/apt/lists/deb.debian.org_dists",
+        "var/lib/apt/lists/mirror_dists",
         "usr/share/man/man1/thing.1.gz",
         "usr/share/doc/thing/changelog.gz",
         "var/log/dpkg.log",
