@@ -44,7 +44,9 @@ STDLIB = Path(sysconfig.get_path("stdlib"))
 PYTHON = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
 LEFT_OUT = {"site", "test", "tests", "idlelib", "tkinter", "lib2to3", "__pycache__"}
 LEFT_OUT |= {"ensurepip", "pydoc_data", "turtledemo", "config"}
-SITE = f"{STDLIB}/site-packages"
+# Where that very program looks for distributions: Debian's own calls it dist-packages.
+ASKED_SITE = [str(PYTHON), "-c", "import site; print(site.getsitepackages()[0])"]
+SITE = subprocess.run(ASKED_SITE, capture_output=True, text=True, check=False).stdout.strip()
 SERVICE = """
 import http.server, json, os, sys
 import good.extra
