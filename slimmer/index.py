@@ -147,6 +147,7 @@ class Index:
         members = _through_symlinks(members, problems)
         layers = _lay(image.layers, members)
         layers = _promote(layers)
+        problems += _lost_links(layers)
         visible: dict[bytes, Header] = {}
         layer_of: dict[bytes, int] = {}
         for layer in layers:
@@ -415,6 +416,25 @@ def _lay(layers: Sequence[Layer], members: Sequence[Sequence[Header]]) -> tuple[
             if header.kind is not DIRECTORY:
                 below[path] = event
     return tuple(reversed(result))
+
+
+def _lost_links(layers: Sequence[LayerIndex]) -> Iterator[str]:
+    """Hard links whose file is in no layer: unpackers stumble over them."""
+    below: set[bytes] = set()
+    linked = [any(header.kind is HARDLINK for header in layer.headers) for layer in layers]
+    if not any(linked):
+        return
+    for layer, has_links in zip(layers, linked, strict=True):
+        below.update([header.path for header in layer.headers])
+        if not has_links:
+            continue
+        lost = [
+            header.path
+            for header in layer.headers
+            if header.kind is HARDLINK and (header.link == header.path or header.link not in below)
+        ]
+        if lost:
+            yield f"layer {layer.number}: {len(lost)} hard links to nothing, such as {lost[0]!r}"
 
 
 def _promote(layers: tuple[LayerIndex, ...]) -> tuple[LayerIndex, ...]:

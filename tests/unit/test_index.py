@@ -83,6 +83,15 @@ def test_a_hard_link_carries_the_bytes_when_its_first_name_is_deleted():
     assert (5, 5, 0) == (index.visible[b"b"].size, index.rootfs, index.deleted)
 
 
+def test_a_hard_link_to_nothing_is_a_problem_that_is_told():
+    index = scan(
+        layer({"a": b"1"}, links={"b": "a", "gone": "none", "self": "self"}),
+        layer({}, links={"c": "a"}),
+    )
+
+    assert ("layer 0: 2 hard links to nothing, such as b'gone'",) == index.problems
+
+
 def test_bytes_are_deleted_once_no_name_is_left():
     index = scan(layer({"a": b"12345"}, links={"b": "a"}), layer({}, removed=["a", "b"]))
 
