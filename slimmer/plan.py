@@ -67,14 +67,14 @@ class Plan:
         accept = policy.safety if accept is None else accept
         proposed: list[Step] = []
         refusals: list[Refusal] = []
-        notes: list[str] = []
+        idle: list[str] = []
         for rule in sorted(policy.rules, key=lambda rule: rule.safety):
             action = actions.get(rule.action)
             if action is None:
                 raise PlanError(f"{rule.where}: no action carries out {rule.action!r}")
             found = list(action.propose(subject, rule))
             if not found:
-                notes.append(f"the rule {rule.name} found nothing in this image")
+                idle.append(rule.name)
             for outcome in found:
                 if isinstance(outcome, Step):
                     proposed.append(outcome)
@@ -110,7 +110,7 @@ class Plan:
             (changes.after.unpacked, changes.after.rootfs),
             changes,
             subject,
-            tuple(notes),
+            (f"rules that found nothing in this image: {', '.join(idle)}",) if idle else (),
         )
 
     @property
