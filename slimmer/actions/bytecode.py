@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slimmer.guards import freed
 from slimmer.steps import PlanError, Refusal, Step
 from slimmer.tarstream import FILE
 
@@ -43,7 +44,7 @@ class DropBytecode:
             known = match is not None and _source(match) in subject.index.visible
             (found if known else alone).setdefault(owner, []).append(path)
         for owner, paths in found.items():
-            size = sum(subject.ledger.size_of.get(path, 0) for path in paths)
+            size = freed(subject, paths)
             yield Step(
                 rule.name,
                 rule.action,
@@ -62,7 +63,7 @@ class DropBytecode:
                 str(owner),
                 "source-stays",
                 f"{len(paths)} files have no source beside them, such as {paths[0]!r}",
-                sum(subject.ledger.size_of.get(path, 0) for path in paths),
+                freed(subject, paths),
             )
 
     def restore(self, subject: Subject, step: Step) -> Step:
