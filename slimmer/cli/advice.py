@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from slimmer.cli.sight import Sight
     from slimmer.comparison import Comparison
     from slimmer.gate import Gate, Ladder, Ruling
-    from slimmer.policy import Safety
+    from slimmer.policy import Policy, Safety
     from slimmer.report import Report
     from slimmer.steps import Metric
 
@@ -99,7 +99,7 @@ def _ladders(
         asked = options.policy if name == named else name
         policy = planning.chosen(Namespace(**{**vars(options), "policy": asked}))
 
-        def make(policy=policy, name=name) -> str:  # type: ignore[no-untyped-def]
+        def make(policy: Policy = policy, name: str = name) -> str:
             planner = planners[0] if planners else planning.Planner(sight.looked, rim)
             planners[:] = [planner]
             plan = planner.plan(policy, Budget(maximum, metric), accept)

@@ -73,7 +73,7 @@ def look(options: Namespace, rim: Rim, *, inside: bool = True) -> Looked:
     `inside` is whether to look into large libraries.
     """
     with Progress(rim) as progress:
-        return _look(_open(options, rim, progress), options, progress, inside=inside)
+        return looked_at(open_image(options, rim, progress), options, progress, inside=inside)
 
 
 def report(options: Namespace, rim: Rim, pattern: str | None = None) -> Report:
@@ -86,8 +86,8 @@ def report(options: Namespace, rim: Rim, pattern: str | None = None) -> Report:
     from slimmer.report import Report
 
     with Progress(rim) as progress:
-        opened = _open(options, rim, progress)
-        key = _report_key(opened, options, pattern)
+        opened = open_image(options, rim, progress)
+        key = report_key(opened, options, pattern)
         if opened.cache and key:
             kept = opened.cache.get(key)
             try:
@@ -95,20 +95,20 @@ def report(options: Namespace, rim: Rim, pattern: str | None = None) -> Report:
                     return json.parse(kept.decode(), "the cache")
             except (SlimmerError, ValueError):
                 pass  # another edition's, or damaged: made anew and overwritten
-        looked = _look(opened, options, progress, inside=True)
+        looked = looked_at(opened, options, progress, inside=True)
         made = Report.of(looked.ledger, looked.graph, pattern)
         if opened.cache and key:
             opened.cache.put(key, json.render(made).encode())
         return made
 
 
-class _Opened(NamedTuple):
+class Opened(NamedTuple):
     image: Image
     evidence: Evidence
     cache: Cache | None
 
 
-def _open(options: Namespace, rim: Rim, progress: Progress) -> _Opened:
+def open_image(options: Namespace, rim: Rim, progress: Progress) -> Opened:
     from slimmer import owners, stores
     from slimmer.image import ImageError, Platform
     from slimmer.stores.cache import Cache
@@ -125,10 +125,10 @@ def _open(options: Namespace, rim: Rim, progress: Progress) -> _Opened:
             f"{image.reference} is an image for {image.platform}, not for {platform}",
             hint=f"--platform {image.platform}, or leave it out",
         )
-    return _Opened(image, evidence, cache)
+    return Opened(image, evidence, cache)
 
 
-def _look(opened: _Opened, options: Namespace, progress: Progress, *, inside: bool) -> Looked:
+def looked_at(opened: Opened, options: Namespace, progress: Progress, *, inside: bool) -> Looked:
     from slimmer import binaries, owners
     from slimmer.attribution import Attribution
     from slimmer.dependencies import DependencyGraph
@@ -148,7 +148,7 @@ def _look(opened: _Opened, options: Namespace, progress: Progress, *, inside: bo
     return Looked(ledger, DependencyGraph.of(ledger))
 
 
-def _report_key(opened: _Opened, options: Namespace, pattern: str | None) -> str | None:
+def report_key(opened: Opened, options: Namespace, pattern: str | None) -> str | None:
     """What a report depends on: the image, how it is reached, what was asked, and this program."""
     image = opened.image
     layers = [layer.content.cache_key for layer in image.layers]

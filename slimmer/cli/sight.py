@@ -28,13 +28,13 @@ class Sight:
         self._options = Namespace(**{**vars(options), "image": reference})
         self._rim = rim
         with Progress(rim) as progress:
-            self._opened = pipeline._open(self._options, rim, progress)
-        self._key = pipeline._report_key(self._opened, self._options, None)
+            self._opened = pipeline.open_image(self._options, rim, progress)
+        self._key = pipeline.report_key(self._opened, self._options, None)
 
     @cached_property
     def looked(self) -> Looked:
         with Progress(self._rim) as progress:
-            return pipeline._look(self._opened, self._options, progress, inside=True)
+            return pipeline.looked_at(self._opened, self._options, progress, inside=True)
 
     @cached_property
     def report(self) -> Report:

@@ -114,19 +114,15 @@ def _check(key: str, packed: bytes) -> bytes:
 
 
 def _compress(content: bytes) -> bytes:
-    try:
-        from compression import zstd  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        from backports import zstd
+    from slimmer.stores.zstandard import zstd
+
     packed: bytes = zstd.compress(content, 1)
     return packed
 
 
 def _decompress(packed: bytes) -> bytes:
-    try:
-        from compression import zstd  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        from backports import zstd
+    from slimmer.stores.zstandard import zstd
+
     content: bytes = zstd.decompress(packed)
     return content
 

@@ -105,10 +105,7 @@ def _deflated(block: bytes, level: int) -> bytes:
 
 def zstandard(chunks: Iterable[bytes], level: int, workers: int) -> Generator[bytes]:
     """One Zstandard frame (RFC 8878); its jobs are cut by length, whatever the workers."""
-    try:
-        from compression import zstd  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        from backports import zstd
+    from slimmer.stores.zstandard import zstd
 
     parameter = zstd.CompressionParameter
     options = {

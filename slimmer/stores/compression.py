@@ -84,10 +84,8 @@ def _decoder(kind: Format) -> tuple[Callable[[], _Decoder], tuple[type[Exception
         damaged = cast("type[Exception]", igzip_lib.IsalError)  # their stub says an instance
         return lambda: igzip_lib.IgzipDecompressor(gzip), (damaged, EOFError)
     if kind == "zstd":
-        try:
-            from compression import zstd  # type: ignore[import-not-found, unused-ignore]
-        except ImportError:
-            from backports import zstd
+        from slimmer.stores.zstandard import zstd
+
         # 128 MiB of history is what `zstd --ultra` and containers/image make at most
         options = {zstd.DecompressionParameter.window_log_max: 27}
         return lambda: zstd.ZstdDecompressor(options=options), (zstd.ZstdError, EOFError)

@@ -153,6 +153,19 @@ def connect(endpoint: Endpoint) -> APIClient:
         ) from None
 
 
+def answering(kind: Kind, environment: Mapping[str, str]) -> tuple[APIClient, Endpoint]:
+    """The first engine that answers, a named one or none else; raises MediumError."""
+    refusal: MediumError | None = None
+    for endpoint in endpoints(kind, environment):
+        try:
+            return connect(endpoint), endpoint
+        except MediumError as error:
+            refusal = refusal or error
+            if endpoint.named:
+                break
+    raise refusal or MediumError("no container engine is running here", hint=START)
+
+
 class ForbiddenError(MediumError):
     """An engine that is there, but not for this user."""
 

@@ -19,7 +19,7 @@ from slimmer.stores.archive_writer import tar_header
 from slimmer.stores.compression import Hasher, ahead
 from slimmer.stores.container import ShownContent
 from slimmer.stores.content import Extent, MediumError, PlainContent
-from slimmer.stores.daemon import connect, endpoints
+from slimmer.stores.daemon import answering, connect
 from slimmer.stores.manifests import compact, image_name
 from slimmer.stores.tarsplit import FolderContent, Split
 from slimmer.stores.whole import WriteError
@@ -45,7 +45,7 @@ def write_engine(
     or neither.
     """
     name = image_name(name)
-    client, endpoint = _engine(kind, environment)
+    client, endpoint = answering(kind, environment)
     with closing(client):
         loading = _Loading(client, endpoint, draft, meter, _present(client, draft))
         loading.run()
@@ -63,18 +63,6 @@ def write_engine(
             raise
         assert loading.config is not None
         return loading.config, loading.present, loading.sent
-
-
-def _engine(kind: Kind, environment: Mapping[str, str]) -> tuple[APIClient, Endpoint]:
-    refusals: list[MediumError] = []
-    for endpoint in endpoints(kind, environment):
-        try:
-            return connect(endpoint), endpoint
-        except MediumError as error:
-            refusals.append(error)
-            if endpoint.named:
-                break
-    raise refusals[0] if refusals else MediumError(f"there is no {kind} engine to write to")
 
 
 def _present(client: APIClient, draft: Draft) -> int:

@@ -103,16 +103,10 @@ class Provisional:
             path.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _engine(transport: str, environment: Mapping[str, str]):  # type: ignore[no-untyped-def]
-    from slimmer.stores import daemon
+def _engine(
+    transport: str, environment: Mapping[str, str]
+) -> contextlib.AbstractContextManager[APIClient]:
+    from slimmer.stores.daemon import answering
 
-    kind: daemon.Kind = "podman" if transport == "podman" else "docker"
-    client: APIClient | None = None
-    for endpoint in daemon.endpoints(kind, environment):
-        client = daemon.connect(endpoint)
-        break
-    if client is None:
-        raise WriteError("the engine is gone")
-    with contextlib.closing(client):
-        yield client
+    client, _ = answering("podman" if transport == "podman" else "docker", environment)
+    return contextlib.closing(client)

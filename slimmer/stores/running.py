@@ -83,15 +83,8 @@ class Running:
     @classmethod
     def connect(cls, environment: Mapping[str, str], kind: daemon.Kind = "any") -> Self:
         """The first engine that answers; raises MediumError where none does."""
-        refusal: MediumError | None = None
-        for endpoint in daemon.endpoints(kind, environment):
-            try:
-                return cls(daemon.connect(endpoint), endpoint.engine)
-            except MediumError as error:
-                refusal = refusal or error
-                if endpoint.named:
-                    break
-        raise refusal or MediumError("no container engine is running here", hint=daemon.START)
+        client, endpoint = daemon.answering(kind, environment)
+        return cls(client, endpoint.engine)
 
     def __enter__(self) -> Self:
         return self
