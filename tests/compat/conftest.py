@@ -79,6 +79,13 @@ def docker_socket() -> Iterator[str]:
             yield f"unix://{socket}"
 
 
+@pytest.fixture
+def docker_host(docker_socket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same for a test that calls `docker` itself: nothing is asked of another engine."""
+    monkeypatch.setenv("DOCKER_HOST", docker_socket)
+    return docker_socket
+
+
 @pytest.fixture(scope="session")
 def podman_socket() -> Iterator[str]:
     """A Podman service of its own; yields what CONTAINER_HOST is for it."""

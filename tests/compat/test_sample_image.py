@@ -188,14 +188,9 @@ def test_umoci_unpacks_the_tree_expected(tmp_path: Path) -> None:
 
 
 @pytest.mark.compat
-@needs("docker")
+@pytest.mark.usefixtures("docker_host")
 def test_docker_loads_the_image() -> None:
-    if subprocess.run(["docker", "version"], check=False, capture_output=True).returncode:
-        pytest.skip("no Docker engine")
     name = EXPECTED["image"]["reference"]
-    if not subprocess.run(["docker", "inspect", name], check=False, capture_output=True).returncode:
-        pytest.skip(f"the engine has an image {name} already, which is left alone")
-
     run("docker", "load", "--input", IMAGE)
     try:
         (seen,) = json.loads(run("docker", "image", "inspect", name))
