@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from slimmer import owners
+    from slimmer.analysis.dependencies import DependencyGraph
     from slimmer.attribution import Attribution
-    from slimmer.dependencies import DependencyGraph
     from slimmer.errors import SlimmerError
     from slimmer.image import Image, Platform
     from slimmer.index import Index
-    from slimmer.report import Report
+    from slimmer.report.report import Report
     from slimmer.stores import open  # noqa: A004 - `slimmer.open` reads as what it does
 
 __version__ = "0.1.0"
@@ -40,11 +40,11 @@ __all__ = [
 
 _HOMES = {
     "Attribution": "attribution",
-    "DependencyGraph": "dependencies",
+    "DependencyGraph": "analysis.dependencies",
     "Image": "image",
     "Index": "index",
     "Platform": "image",
-    "Report": "report",
+    "Report": "report.report",
     "SlimmerError": "errors",
     "open": "stores",
 }

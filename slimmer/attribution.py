@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from slimmer.categories import Category, file_category, folder_category
-from slimmer.tarstream import DIRECTORY, FILE, HARDLINK
+from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from slimmer.binaries import Binary
+    from slimmer.elf.contents import Binary
     from slimmer.index import Index
 
 

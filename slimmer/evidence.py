@@ -6,12 +6,12 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from slimmer.tarstream import FILE
+from slimmer.tar.reading import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from slimmer.tarstream import Header
+    from slimmer.tar.reading import Header
 
 
 class Evidence:

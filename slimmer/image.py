@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
-    from slimmer.tarstream import Header
+    from slimmer.tar.reading import Header
 
     Want = Callable[[Header], int]
     """How many bytes of a member's content to hand over: 0 for none, more than it has for all."""

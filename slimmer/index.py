@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from slimmer.image import ImageError
-from slimmer.tarstream import DIRECTORY, FILE, HARDLINK, SYMLINK, Header, normalised
+from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, SYMLINK, Header, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,8 +11,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from slimmer.changes import edited_length
-from slimmer.draft import (
+from slimmer.edits.edits import edited_length
+from slimmer.edits.layers import (
     AnyLayer,
     Draft,
     DraftLayer,
@@ -24,17 +24,17 @@ from slimmer.draft import (
     edited,
 )
 from slimmer.index import ESTARGZ, WHITEOUT, Index, LayerScan
-from slimmer.tarstream import DIRECTORY, FILE, HARDLINK, Header
+from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, Header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from slimmer.changes import Changes
+    from slimmer.edits.edits import Changes
     from slimmer.image import Digest, Image, Layer
-    from slimmer.plan import Plan
+    from slimmer.plan.plan import Plan
 
 Mode = Literal["rewrite", "flatten", "overlay"]
-PLAN_LABEL = "io.slimmer.plan"
+PLAN_LABEL = "io.slimmer.plan.plan"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
 BASE_NAME = "org.opencontainers.image.base.name"
 CHUNKED = "io.github.containers.zstd-chunked."

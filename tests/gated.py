@@ -9,13 +9,13 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from slimmer import dive
-from slimmer.anchors import Anchors, Source
-from slimmer.comparison import Comparison
-from slimmer.gate import DiveJudgement, Gate, Ladder, Rung, judge
-from slimmer.limits import Limit, growth
+from slimmer.gate import dive
+from slimmer.gate.judge import DiveJudgement, Gate, Ladder, Rung, judge
+from slimmer.gate.limits import Limit, growth
+from slimmer.gate.locations import Anchors, Source
 from slimmer.names import one_line, printable
-from slimmer.report import DirectoryRow, FileRow, HiddenRow, LayerRow, OwnerRow, Report
+from slimmer.report.comparison import Comparison
+from slimmer.report.report import DirectoryRow, FileRow, HiddenRow, LayerRow, OwnerRow, Report
 
 MB, GB = 10**6, 10**9
 ID = "sha256:" + "0123456789abcdef" * 4

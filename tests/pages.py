@@ -10,16 +10,16 @@ from tiny import image, layer
 
 import slimmer
 from slimmer.attribution import Attribution, Claim, Owner
-from slimmer.binaries import look
-from slimmer.comparison import Comparison
+from slimmer.elf.contents import look
 from slimmer.evidence import Evidence
 from slimmer.formats import html
-from slimmer.gate import Ladder, Ruling, Rung, judge
+from slimmer.gate.judge import Ladder, Ruling, Rung, judge
+from slimmer.gate.limits import Limit
 from slimmer.index import Index
-from slimmer.limits import Limit
 from slimmer.names import one_line
-from slimmer.report import Report
-from slimmer.tree import Tree
+from slimmer.report.comparison import Comparison
+from slimmer.report.report import Report
+from slimmer.report.tree import Tree
 
 SMALL = Path(__file__).parents[1] / "sample_images/small.tar"
 

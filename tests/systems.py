@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 from tiny import image, layer
 
 from slimmer import owners
+from slimmer.analysis.dependencies import DependencyGraph
+from slimmer.analysis.facts import Subject
 from slimmer.attribution import Attribution
-from slimmer.dependencies import DependencyGraph
 from slimmer.index import Index
-from slimmer.plan import Plan
+from slimmer.plan.plan import Plan
+from slimmer.plan.steps import Refusal, Step
 from slimmer.policy import Globs, Policy, Rule, Safety
-from slimmer.steps import Refusal, Step
-from slimmer.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from slimmer.steps import Action, Bookkeeper
+    from slimmer.plan.steps import Action, Bookkeeper
 
 SITE = "usr/lib/python3.11/site-packages"
 

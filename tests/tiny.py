@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from slimmer.image import Config, Descriptor, Digest, Image
-from slimmer.tarstream import Forward, Stream, walk
+from slimmer.tar.reading import Forward, Stream, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from slimmer.image import Read, Want
-    from slimmer.tarstream import Header
+    from slimmer.tar.reading import Header
 
 
 class Bytes:

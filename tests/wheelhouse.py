@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimmer import owners
+from slimmer.analysis.dependencies import DependencyGraph
+from slimmer.analysis.facts import Subject
 from slimmer.attribution import Attribution
-from slimmer.dependencies import DependencyGraph
 from slimmer.index import Index
 from slimmer.policy import Globs, Policy, Rule, Safety
-from slimmer.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from slimmer.steps import Action, Bookkeeper
+    from slimmer.plan.steps import Action, Bookkeeper
 
 _ACTIONS = {
     "remove": ("remove", "Remove"),
     "remove-distribution": ("distribution", "RemoveDistribution"),
-    "remove-debian-package": ("debian", "RemoveDebianPackage"),
+    "remove-debian-package": ("debian.remove", "RemoveDebianPackage"),
     "drop-hidden": ("hidden", "DropHidden"),
     "link-duplicates": ("duplicates", "LinkDuplicates"),
     "drop-bytecode": ("bytecode", "DropBytecode"),
@@ -33,7 +33,7 @@ def default(find_links: Iterable[str] = (), index_url: str | None = None) -> Map
         name: getattr(import_module(f"{__name__}.{module}"), cls)()
         for name, (module, cls) in _ACTIONS.items()
     }
-    from slimmer.actions.swap import SwapWheel
+    from slimmer.actions.swap.swap import SwapWheel
 
     actions["swap"] = SwapWheel(find_links=tuple(find_links), index_url=index_url)
     return actions

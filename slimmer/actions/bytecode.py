@@ -6,16 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimmer.guards import freed
-from slimmer.steps import PlanError, Refusal, Step
-from slimmer.tarstream import FILE
+from slimmer.plan.guards import freed
+from slimmer.plan.steps import PlanError, Refusal, Step
+from slimmer.tar.reading import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from slimmer.analysis.facts import Subject
     from slimmer.attribution import Owner
     from slimmer.policy import Rule
-    from slimmer.subject import Subject
 
 _NAME = re.compile(rb"(.*/)__pycache__/([^/]+?)\.[^/.]+(\.opt-[12])?\.pyc\Z", re.DOTALL)
 

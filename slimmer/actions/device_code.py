@@ -14,9 +14,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from slimmer.elf import SHT_DYNSYM, SHT_RELA, Elf, ElfError
-from slimmer.elflayout import relayout
-from slimmer.fatbin import (
+from slimmer.elf.fatbin import (
     MAGIC,
     REGION,
     Entry,
@@ -29,6 +27,8 @@ from slimmer.fatbin import (
     scan,
     selected,
 )
+from slimmer.elf.file import SHT_DYNSYM, SHT_RELA, Elf, ElfError
+from slimmer.elf.layout import relayout
 from slimmer.splice import Copy, Piece, Read, Splice, Zeros, compose
 from slimmer.splice import Literal as Bytes
 

@@ -11,18 +11,18 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimmer.guards import dangling, freed
 from slimmer.names import printable
+from slimmer.plan.guards import dangling, freed
+from slimmer.plan.steps import PlanError, Refusal, Step
 from slimmer.policy import Globs, Selector
-from slimmer.steps import PlanError, Refusal, Step
-from slimmer.tarstream import DIRECTORY
+from slimmer.tar.reading import DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from slimmer.analysis.facts import Subject
     from slimmer.attribution import Claim, Owner
     from slimmer.policy import Rule
-    from slimmer.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.categories import Category
-from slimmer.steps import PlanError, Step
-from slimmer.tarstream import FILE
+from slimmer.plan.steps import PlanError, Step
+from slimmer.tar.reading import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from slimmer.analysis.facts import Subject
     from slimmer.image import Read
     from slimmer.policy import Rule
-    from slimmer.subject import Subject
 
 MINIMUM = 16 << 10
 """Smaller files are not worth the reading; `match = { size = ">=…" }` says otherwise."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimmer.steps import Step
+from slimmer.plan.steps import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from slimmer.analysis.facts import Subject
     from slimmer.index import Hidden
     from slimmer.policy import Rule
-    from slimmer.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)

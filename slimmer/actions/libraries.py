@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from slimmer.actions import device_code, symbols
 from slimmer.categories import Category
-from slimmer.elf import ElfError
-from slimmer.fatbin import parse_gpus
-from slimmer.steps import PlanError, Refusal, Rewrite, Step
-from slimmer.tarstream import FILE
+from slimmer.elf.fatbin import parse_gpus
+from slimmer.elf.file import ElfError
+from slimmer.plan.steps import PlanError, Refusal, Rewrite, Step
+from slimmer.tar.reading import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from slimmer.actions.device_code import Mode, Pruned
+    from slimmer.analysis.facts import Subject
     from slimmer.attribution import Owner
-    from slimmer.fatbin import Gpu
+    from slimmer.elf.fatbin import Gpu
     from slimmer.image import Read
     from slimmer.policy import Rule
     from slimmer.splice import Splice
-    from slimmer.subject import Subject
 
 SMALLEST = 16 << 10
 """Files below this many bytes have nothing to give."""

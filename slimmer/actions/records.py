@@ -20,16 +20,16 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from slimmer.plan.steps import Rewrite
 from slimmer.splice import CHUNK, Copy, Literal, Piece, Splice, view
-from slimmer.steps import Rewrite
-from slimmer.tarstream import HARDLINK
+from slimmer.tar.reading import HARDLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from slimmer.analysis.facts import Subject
     from slimmer.attribution import Claim
-    from slimmer.steps import Bookkeeper
-    from slimmer.subject import Subject
+    from slimmer.plan.steps import Bookkeeper
 
 _ROW = re.compile(
     # Possessive: what no quote closes is read once, and as it stands.

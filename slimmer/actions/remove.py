@@ -6,17 +6,17 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimmer.guards import dangling, freed, guarded
 from slimmer.names import printable
-from slimmer.steps import Refusal, Step
-from slimmer.tarstream import SYMLINK
+from slimmer.plan.guards import dangling, freed, guarded
+from slimmer.plan.steps import Refusal, Step
+from slimmer.tar.reading import SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from slimmer.analysis.facts import Subject
     from slimmer.attribution import Owner
     from slimmer.policy import Rule
-    from slimmer.subject import Subject
 
 ALTERNATIVES = b"etc/alternatives/"
 

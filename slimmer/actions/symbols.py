@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimmer.elf import (
+from slimmer.elf.file import (
     ET_DYN,
     ET_EXEC,
     SHF_EXECINSTR,
@@ -30,7 +30,7 @@ from slimmer.elf import (
     is_debug,
     is_symbols,
 )
-from slimmer.elflayout import relayout
+from slimmer.elf.layout import relayout
 
 if TYPE_CHECKING:
     from slimmer.splice import Read, Splice

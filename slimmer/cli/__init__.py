@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from slimmer.cli.help import Help
-from slimmer.cli.rim import Rim
+from slimmer.cli.terminal import Rim
 from slimmer.errors import SlimmerError
 from slimmer.signals import unwinding
 

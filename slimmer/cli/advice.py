@@ -12,13 +12,13 @@ from slimmer.cli import plan as planning
 from slimmer.cli import settings
 
 if TYPE_CHECKING:
-    from slimmer.cli.rim import Rim
     from slimmer.cli.sight import Sight
-    from slimmer.comparison import Comparison
-    from slimmer.gate import Gate, Ladder, Ruling
+    from slimmer.cli.terminal import Rim
+    from slimmer.gate.judge import Gate, Ladder, Ruling
+    from slimmer.plan.steps import Metric
     from slimmer.policy import Policy, Safety
-    from slimmer.report import Report
-    from slimmer.steps import Metric
+    from slimmer.report.comparison import Comparison
+    from slimmer.report.report import Report
 
 LADDER = ("safe", "balanced", "aggressive")
 """Shipped policies that are tried one after the other, until one fits."""
@@ -26,7 +26,7 @@ LADDER = ("safe", "balanced", "aggressive")
 
 def given(gate: Gate, sight: Sight, options: Namespace, rim: Rim, image: str) -> Gate:
     """The gate with what would help, where something is over."""
-    from slimmer.limits import size_argument
+    from slimmer.gate.limits import size_argument
 
     ruling = gate.ruling
     notes = [*gate.notes]
@@ -79,9 +79,9 @@ def _ladders(
     metric: Metric, maximum: int, sight: Sight, options: Namespace, rim: Rim
 ) -> tuple[Ladder, ...]:
     """What the policies come to, least risky first, until one fits; kept for the next run."""
-    from slimmer.gate import Ladder
+    from slimmer.gate.judge import Ladder
+    from slimmer.plan.steps import Budget
     from slimmer.policy import Safety, find, shipped
-    from slimmer.steps import Budget
 
     project = settings.load(options)
     named = options.policy or project.policy

@@ -12,16 +12,16 @@ from slimmer.cli import plan as planning
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from slimmer.anchors import Anchors, Source
+    from slimmer.app.settings import Settings
     from slimmer.cli.pipeline import Commands
-    from slimmer.cli.rim import Rim
     from slimmer.cli.sight import Sight
-    from slimmer.comparison import Comparison
-    from slimmer.formats.pen import Paper
-    from slimmer.gate import DiveJudgement, Gate, Ruling
-    from slimmer.limits import Limit
-    from slimmer.report import Report
-    from slimmer.settings import Settings
+    from slimmer.cli.terminal import Rim
+    from slimmer.formats.console import Paper
+    from slimmer.gate.judge import DiveJudgement, Gate, Ruling
+    from slimmer.gate.limits import Limit
+    from slimmer.gate.locations import Anchors, Source
+    from slimmer.report.comparison import Comparison
+    from slimmer.report.report import Report
 
 FORMATS = ("text", "json", "markdown", "sarif", "junit", "github", "html")
 SUFFIXES = {
@@ -136,7 +136,7 @@ def add(commands: Commands) -> None:
 def run(options: Namespace, rim: Rim) -> int:
     from slimmer.cli.sight import Sight
     from slimmer.errors import SlimmerError
-    from slimmer.gate import Gate
+    from slimmer.gate.judge import Gate
 
     project = settings.load(options)
     options = settings.filled(options, project)
@@ -167,7 +167,7 @@ def run(options: Namespace, rim: Rim) -> int:
 def _limits(options: Namespace, project: Settings) -> tuple[Limit, ...]:
     """The limits of the command line and of the settings; --max and --growth win over theirs."""
     from slimmer.errors import SlimmerError
-    from slimmer.limits import Limit, growth, platforms
+    from slimmer.gate.limits import Limit, growth, platforms
     from slimmer.policy import shipped
     from slimmer.units import parse_size
 
@@ -193,7 +193,7 @@ def _limits(options: Namespace, project: Settings) -> tuple[Limit, ...]:
 
 
 def _anchors(options: Namespace, project: Settings) -> Anchors:
-    from slimmer.anchors import Anchors
+    from slimmer.gate.locations import Anchors
 
     dockerfile = options.dockerfile or settings.beside(project, project.dockerfile)
     requirements = options.requirements or [
@@ -203,7 +203,7 @@ def _anchors(options: Namespace, project: Settings) -> Anchors:
 
 
 def _source(name: str) -> Source:
-    from slimmer.anchors import Source
+    from slimmer.gate.locations import Source
 
     return Source(name, Path(name).read_text(encoding="utf-8", errors="replace"))
 
@@ -225,7 +225,7 @@ def _measured(
 
 
 def _comparison(report: Report, baseline: str, options: Namespace, rim: Rim) -> Comparison:
-    from slimmer.comparison import Comparison
+    from slimmer.report.comparison import Comparison
 
     return Comparison.of(saved(baseline) or _seen(baseline, options, rim), report)
 
@@ -256,15 +256,15 @@ def _ruling(
     sight: Sight,
     rules: str,
 ) -> Ruling:
-    from slimmer.gate import judge
+    from slimmer.gate.judge import judge
 
     ruling = judge(limits, report, comparison, sight.size_of)
     return replace(ruling, dive=_dive(rules, report, sight)) if rules else ruling
 
 
 def _dive(rules: str, report: Report, sight: Sight) -> tuple[DiveJudgement, ...]:
-    from slimmer import dive
-    from slimmer.gate import DiveJudgement
+    from slimmer.gate import dive
+    from slimmer.gate.judge import DiveJudgement
 
     text = Path(rules).read_text(encoding="utf-8", errors="replace")
     score, true = sight.score, dive.Score.true(report)
@@ -295,7 +295,7 @@ def _write(gate: Gate, anchors: Anchors, sight: Sight, options: Namespace, rim: 
 
 
 def _paper(rim: Rim, *, to_file: bool) -> Paper:
-    from slimmer.formats.pen import Paper
+    from slimmer.formats.console import Paper
 
     return Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)
 
@@ -325,7 +325,7 @@ def _text(
             return github.log(gates.text(gate, paper, options.top), gate, anchors)
         case "html":
             from slimmer.formats import html
-            from slimmer.tree import Tree
+            from slimmer.report.tree import Tree
 
             return html.render_gate(gate, Tree.of(gate.report, sight.looked.ledger))
         case _:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from slimmer.cli.pipeline import Commands
-    from slimmer.cli.rim import Rim
+    from slimmer.cli.terminal import Rim
 
 SHELLS = ("bash", "zsh")
 FILES = ("FILE", "IMAGE", "OLD", "NEW")

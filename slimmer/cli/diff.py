@@ -11,10 +11,10 @@ from slimmer.formats.tables import By
 
 if TYPE_CHECKING:
     from slimmer.cli.pipeline import Commands
-    from slimmer.cli.rim import Rim
     from slimmer.cli.sight import Sight
-    from slimmer.comparison import Comparison
-    from slimmer.report import Report
+    from slimmer.cli.terminal import Rim
+    from slimmer.report.comparison import Comparison
+    from slimmer.report.report import Report
 
 FORMATS = ("text", "json", "markdown", "html")
 SUFFIXES = {".json": "json", ".md": "markdown", ".markdown": "markdown", ".html": "html"}
@@ -77,7 +77,7 @@ def add(commands: Commands) -> None:
 
 def run(options: Namespace, rim: Rim) -> int:
     from slimmer.cli import output
-    from slimmer.comparison import Comparison
+    from slimmer.report.comparison import Comparison
 
     before, old = _side(options.old, options, rim)
     after, new = _side(options.new, options, rim)
@@ -106,8 +106,8 @@ def _format(options: Namespace) -> str:
 
 
 def _text(comparison: Comparison, new: Sight | None, options: Namespace, rim: Rim) -> str:
-    from slimmer.formats import changes
-    from slimmer.formats.pen import Paper
+    from slimmer.formats import comparison as changes
+    from slimmer.formats.console import Paper
 
     top = options.top or (40 if options.by else 15)
     match _format(options):
@@ -117,7 +117,7 @@ def _text(comparison: Comparison, new: Sight | None, options: Namespace, rim: Ri
             return changes.markdown(comparison, options.by, top)
         case "html":
             from slimmer.formats import html
-            from slimmer.tree import Tree
+            from slimmer.report.tree import Tree
 
             tree = Tree.of(comparison.after, new.looked.ledger if new else None)
             return html.render(comparison.after, tree, comparison=comparison)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from slimmer.cli.pipeline import Commands
-    from slimmer.cli.rim import Rim
-    from slimmer.report import Report
+    from slimmer.cli.terminal import Rim
+    from slimmer.report.report import Report
 
 FORMATS = ("text", "json", "markdown", "html")
 SUFFIXES = {".json": "json", ".md": "markdown", ".markdown": "markdown", ".html": "html"}
@@ -96,8 +96,8 @@ def run(options: Namespace, rim: Rim) -> int:
 
 
 def _dive(options: Namespace, rim: Rim) -> str:
-    from slimmer.dive import Score
     from slimmer.formats import dive
+    from slimmer.gate.dive import Score
 
     index = pipeline.look(options, rim, inside=False).ledger.index
     rim.problems(tuple(index.problems))
@@ -106,8 +106,8 @@ def _dive(options: Namespace, rim: Rim) -> str:
 
 def _html(options: Namespace, rim: Rim) -> str:
     from slimmer.formats import html
-    from slimmer.report import Report
-    from slimmer.tree import Tree
+    from slimmer.report.report import Report
+    from slimmer.report.tree import Tree
 
     looked = pipeline.look(options, rim)
     report = Report.of(looked.ledger, looked.graph, options.filter)
@@ -126,7 +126,7 @@ def _text(report: Report, chosen: str, options: Namespace, rim: Rim) -> str:
 
         return markdown.render(report, options.by, top)
     from slimmer.formats import text
-    from slimmer.formats.pen import Paper
+    from slimmer.formats.console import Paper
 
     to_file = options.output not in (None, "-")
     paper = Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from slimmer.errors import SlimmerError
 
 if TYPE_CHECKING:
-    from slimmer.cli.rim import Rim
+    from slimmer.cli.terminal import Rim
 
 
 def write(text: str, path: str | None, rim: Rim) -> None:

@@ -14,12 +14,12 @@ from slimmer.cli.progress import Progress
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from slimmer.analysis.dependencies import DependencyGraph
     from slimmer.attribution import Attribution
-    from slimmer.cli.rim import Rim
-    from slimmer.dependencies import DependencyGraph
+    from slimmer.cli.terminal import Rim
     from slimmer.evidence import Evidence
     from slimmer.image import Image
-    from slimmer.report import Report
+    from slimmer.report.report import Report
     from slimmer.stores.cache import Cache
 
 Commands = Any
@@ -83,7 +83,7 @@ def report(options: Namespace, rim: Rim, pattern: str | None = None) -> Report:
     """
     from slimmer.errors import SlimmerError
     from slimmer.formats import json
-    from slimmer.report import Report
+    from slimmer.report.report import Report
 
     with Progress(rim) as progress:
         opened = open_image(options, rim, progress)
@@ -129,9 +129,10 @@ def open_image(options: Namespace, rim: Rim, progress: Progress) -> Opened:
 
 
 def looked_at(opened: Opened, options: Namespace, progress: Progress, *, inside: bool) -> Looked:
-    from slimmer import binaries, owners
+    from slimmer import owners
+    from slimmer.analysis.dependencies import DependencyGraph
     from slimmer.attribution import Attribution
-    from slimmer.dependencies import DependencyGraph
+    from slimmer.elf import contents as binaries
     from slimmer.index import Index
     from slimmer.stores.cache import Scans
 

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterable
 
+    from slimmer.analysis.facts import Subject
     from slimmer.cli.pipeline import Commands, Looked
-    from slimmer.cli.rim import Rim
-    from slimmer.plan import Plan
+    from slimmer.cli.terminal import Rim
+    from slimmer.plan.plan import Plan
+    from slimmer.plan.steps import Action, Budget, Refusal, Step
     from slimmer.policy import Policy, Rule, Safety
-    from slimmer.steps import Action, Budget, Refusal, Step
-    from slimmer.subject import Subject
 
 FORMATS = ("text", "json", "markdown")
 
@@ -134,8 +134,8 @@ def run(options: Namespace, rim: Rim) -> int:
 
 def make(options: Namespace, looked: Looked, rim: Rim) -> Plan:
     """The plan for what the arguments ask."""
+    from slimmer.plan.steps import Budget
     from slimmer.policy import Safety
-    from slimmer.steps import Budget
     from slimmer.units import parse_size
 
     policy = chosen(options)
@@ -171,9 +171,9 @@ class Planner:
     def plan(self, policy: Policy, budget: Budget | None, accept: Safety | None) -> Plan:
         """What a policy comes to on the image."""
         from slimmer import actions
+        from slimmer.analysis.facts import Subject
         from slimmer.cli.progress import Progress
-        from slimmer.plan import Plan as Made
-        from slimmer.subject import Subject
+        from slimmer.plan.plan import Plan as Made
 
         kept = (policy.keep, policy.keep_owners)
         with Progress(self._rim) as progress:
@@ -267,13 +267,13 @@ def _matches(looked: Looked, name: str) -> bool:
 
 
 def _text(plan: Plan, form: str, options: Namespace, rim: Rim) -> str:
-    from slimmer.formats import ladder
+    from slimmer.formats import plan as ladder
 
     if form == "json":
         return ladder.report(plan)
     if form == "markdown":
         return ladder.markdown(plan, options.top)
-    from slimmer.formats.pen import Paper
+    from slimmer.formats.console import Paper
 
     to_file = options.output not in (None, "-") and PurePath(options.output).suffix != ".json"
     paper = Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)

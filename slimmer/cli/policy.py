@@ -10,7 +10,7 @@ from slimmer.cli import settings
 
 if TYPE_CHECKING:
     from slimmer.cli.pipeline import Commands
-    from slimmer.cli.rim import Rim
+    from slimmer.cli.terminal import Rim
 
 SETTINGS = ("slimmer.toml", "pyproject.toml")
 """Files of a project's settings, of which its policy is a part."""
@@ -46,8 +46,8 @@ def add(commands: Commands) -> None:
 def run(options: Namespace, rim: Rim) -> int:
     from slimmer.cli import output
     from slimmer.errors import SlimmerError
-    from slimmer.formats import ladder
-    from slimmer.formats.pen import Paper
+    from slimmer.formats import plan as ladder
+    from slimmer.formats.console import Paper
     from slimmer.policy import find, shipped
 
     paper = Paper(rim.width, rim.colour, rim.unicode)

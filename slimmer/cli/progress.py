@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress as Bar
 
-    from slimmer.cli.rim import Rim
+    from slimmer.cli.terminal import Rim
 
 PATIENCE = 1.0
 """Seconds in which nothing is shown."""

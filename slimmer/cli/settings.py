@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from slimmer.settings import Settings
+    from slimmer.app.settings import Settings
 
 FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("slimmer.toml", ()),
@@ -18,7 +18,7 @@ FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def load(options: Namespace) -> Settings:
     """The project's settings; empty ones where it has none. Raises SlimmerError."""
-    from slimmer.settings import Settings, SettingsError
+    from slimmer.app.settings import Settings, SettingsError
 
     named = getattr(options, "settings", None)
     if named is not None:
@@ -58,7 +58,7 @@ def beside(settings: Settings, name: str) -> str:
 
 
 def _read(path: Path) -> str:
-    from slimmer.settings import SettingsError
+    from slimmer.app.settings import SettingsError
 
     try:
         return path.read_text(encoding="utf-8")

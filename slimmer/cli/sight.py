@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from slimmer.cli.pipeline import Looked
-    from slimmer.cli.rim import Rim
-    from slimmer.dive import Score
+    from slimmer.cli.terminal import Rim
+    from slimmer.gate.dive import Score
     from slimmer.policy import Globs
-    from slimmer.report import Report
+    from slimmer.report.report import Report
 
 
 class Sight:
@@ -41,7 +41,7 @@ class Sight:
         """Where the bytes went; the very report that `slimmer inspect` keeps."""
         from slimmer.errors import SlimmerError
         from slimmer.formats import json as form
-        from slimmer.report import Report
+        from slimmer.report.report import Report
 
         cache, key = self._opened.cache, self._key
         kept = cache.get(key) if cache and key else None
@@ -86,7 +86,7 @@ class Sight:
     @property
     def score(self) -> Score:
         """dive's score, without the paths that it rests on."""
-        from slimmer.dive import Score
+        from slimmer.gate.dive import Score
 
         def work_out() -> str:
             made = replace(Score.of(self.looked.ledger.index), repeated=())
@@ -97,7 +97,7 @@ class Sight:
     @property
     def packed(self) -> tuple[int, ...]:
         """Compressed size of each layer: its blob's, or measured by compressing it with gzip."""
-        from slimmer.stores.compressing import Packing
+        from slimmer.stores.compression import Packing
 
         layers = self._opened.image.layers
 

@@ -12,12 +12,12 @@ from slimmer.cli import verify as checking
 
 if TYPE_CHECKING:
     from slimmer.cli.pipeline import Commands, Looked
-    from slimmer.cli.rim import Rim
-    from slimmer.draft import Draft
-    from slimmer.plan import Plan
-    from slimmer.stores.writing import Written
-    from slimmer.trials import Trials
-    from slimmer.verdict import Verdict
+    from slimmer.cli.terminal import Rim
+    from slimmer.edits.layers import Draft
+    from slimmer.plan.plan import Plan
+    from slimmer.proof.runtime import Trials
+    from slimmer.proof.verdict import Verdict
+    from slimmer.stores.destination import Written
 
 TEXT = """\
 Writes a smaller image: the steps of a plan carried out layer by layer, without a rebuild and
@@ -87,10 +87,10 @@ def run(options: Namespace, rim: Rim) -> int:
     from slimmer import stores
     from slimmer.cli import output
     from slimmer.errors import SlimmerError
-    from slimmer.formats import ladder
-    from slimmer.formats.pen import Paper
+    from slimmer.formats import plan as ladder
+    from slimmer.formats.console import Paper
     from slimmer.rewrite import apply
-    from slimmer.stores.provisional import Provisional
+    from slimmer.stores.staging import Provisional
 
     if options.from_layer and options.mode != "flatten":
         raise SlimmerError("--from-layer says where to flatten from", hint="--mode flatten")
@@ -152,8 +152,8 @@ def _plan(options: Namespace, looked: Looked, rim: Rim) -> Plan:
     if options.plan is None:
         return planning.make(options, looked, rim)
     from slimmer import actions
-    from slimmer.plan import Plan
-    from slimmer.subject import Subject
+    from slimmer.analysis.facts import Subject
+    from slimmer.plan.plan import Plan
 
     subject = Subject.of(looked.ledger, looked.graph, planning.chosen(options))
     known = actions.default(options.find_links, options.index_url)
@@ -186,7 +186,7 @@ def _check(
     rim: Rim,
 ) -> Verdict:
     """The verdict on the result as it was written, opened anew."""
-    from slimmer import verify
+    from slimmer.proof import static as verify
 
     after = pipeline.look(
         Namespace(image=written.reference, platform=options.platform, no_cache=options.no_cache),

@@ -13,13 +13,13 @@ from slimmer.cli.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from slimmer.analysis.facts import Subject
     from slimmer.cli.pipeline import Commands
-    from slimmer.cli.rim import Rim
-    from slimmer.plan import Plan
+    from slimmer.cli.terminal import Rim
+    from slimmer.plan.plan import Plan
+    from slimmer.proof.runtime import Trials
+    from slimmer.proof.verdict import Verdict
     from slimmer.rewrite import Mode
-    from slimmer.subject import Subject
-    from slimmer.trials import Trials
-    from slimmer.verdict import Verdict
 
 TEXT = """\
 Compares a smaller image with the original. Without running anything: what resolved before still
@@ -136,7 +136,7 @@ def _seconds(text: str) -> float:
 
 def trials(options: Namespace) -> Trials:
     """What the arguments ask to try."""
-    from slimmer.trials import Request, Trials
+    from slimmer.proof.runtime import Request, Trials
 
     return Trials(
         imports=not options.no_imports,
@@ -179,7 +179,7 @@ def run(options: Namespace, rim: Rim) -> int:
 
 
 def _subject(options: Namespace, rim: Rim, name: str) -> Subject:
-    from slimmer import verify
+    from slimmer.proof import static as verify
 
     looked = pipeline.look(
         Namespace(image=name, platform=options.platform, no_cache=options.no_cache),
@@ -191,7 +191,7 @@ def _subject(options: Namespace, rim: Rim, name: str) -> Subject:
 
 def _plan(path: str, before: Subject) -> Plan:
     from slimmer import actions
-    from slimmer.plan import Plan
+    from slimmer.plan.plan import Plan
 
     text = Path(path).read_text(encoding="utf-8", errors="replace")
     return Plan.read(text, before, actions.default(), actions.bookkeepers(), path)
@@ -210,14 +210,14 @@ def proof(
     must_run: bool = False,
 ) -> Verdict:
     """The verdict on two images; a missing engine is an error only where something must run."""
-    from slimmer import verify
+    from slimmer.proof import static as verify
+    from slimmer.proof.verdict import Verdict
     from slimmer.stores.content import MediumError
-    from slimmer.verdict import Verdict
 
     engine = None
     notes: tuple[str, ...] = ()
     if not static:
-        from slimmer.stores.running import Running
+        from slimmer.stores.engine.runtime import Running
 
         podman = before.index.image.reference.startswith("podman:")
         try:
@@ -280,7 +280,7 @@ def render(verdict: Verdict, rim: Rim) -> str:
     """The verdict for people."""
     from rich.text import Text
 
-    from slimmer.formats.pen import Paper, Pen, written
+    from slimmer.formats.console import Paper, Pen, written
     from slimmer.names import printable
 
     pen = Pen(Paper(rim.width, rim.colour, rim.unicode))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from slimmer.cli.pipeline import Commands
-    from slimmer.cli.rim import Rim
+    from slimmer.cli.terminal import Rim
 
 TEXT = """\
 Says why a distribution is in an image: the chains of requirements that bring it in, from what was
@@ -38,8 +38,8 @@ def add(commands: Commands) -> None:
 def run(options: Namespace, rim: Rim) -> int:
     from slimmer.cli import output
     from slimmer.formats import text
-    from slimmer.formats.pen import Paper
-    from slimmer.reasons import reasons
+    from slimmer.formats.console import Paper
+    from slimmer.report.reasons import reasons
 
     looked = pipeline.look(options, rim, inside=False)
     found = reasons(looked.ledger, looked.graph, options.name)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from slimmer.dive import trees
-from slimmer.tarstream import (
+from slimmer.gate.dive import trees
+from slimmer.tar.reading import (
     BLOCK_DEVICE,
     CHARACTER,
     DIRECTORY,
@@ -22,9 +22,9 @@ from slimmer.tarstream import (
 )
 
 if TYPE_CHECKING:
-    from slimmer.dive import Score
+    from slimmer.gate.dive import Score
     from slimmer.index import Index
-    from slimmer.tarstream import Header
+    from slimmer.tar.reading import Header
 
 _FLAGS = {
     FILE: (b"0", 0),

@@ -10,8 +10,8 @@ from slimmer.units import exact_text, size_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slimmer.anchors import Anchor, Anchors
-    from slimmer.gate import DiveJudgement, Gate, Judgement
+    from slimmer.gate.judge import DiveJudgement, Gate, Judgement
+    from slimmer.gate.locations import Anchor, Anchors
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from slimmer.formats import tables
-from slimmer.formats.changes import change_fields, table
+from slimmer.formats.comparison import change_fields, table
 from slimmer.formats.tables import Column, Name, Table
 from slimmer.names import in_ascii, one_line
 from slimmer.units import size_text
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from slimmer.formats.pen import Paper
-    from slimmer.gate import DiveJudgement, Gate, Judgement, Ladder
+    from slimmer.formats.console import Paper
+    from slimmer.gate.judge import DiveJudgement, Gate, Judgement, Ladder
 
 SCHEMA_VERSION = 1
 MARKER = "<!-- slimmer:budget -->"
@@ -200,7 +200,7 @@ def _tables(gate: Gate, top: int) -> Iterable[Table]:
 
 def text(gate: Gate, paper: Paper, top: int = 10) -> str:
     """The gate's word for people, on lines of text."""
-    from slimmer.formats.pen import Pen, glyphs, written
+    from slimmer.formats.console import Pen, glyphs, written
 
     pen = Pen(paper, glyphs(gate.report.categories, paper))
     blocks: list[RenderableType] = [

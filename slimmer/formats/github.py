@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from slimmer.formats.findings import findings
 
 if TYPE_CHECKING:
-    from slimmer.anchors import Anchors
     from slimmer.formats.findings import Finding
-    from slimmer.gate import Gate
+    from slimmer.gate.judge import Gate
+    from slimmer.gate.locations import Anchors
 
 ANNOTATIONS = 10
 """How many annotations of one step GitHub shows."""

@@ -13,22 +13,23 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from slimmer.categories import Category
-from slimmer.formats import changes, tables
+from slimmer.formats import comparison as changes
 from slimmer.formats import gate as gates
-from slimmer.formats import ladder as rungs
+from slimmer.formats import plan as rungs
+from slimmer.formats import tables
 from slimmer.formats.markup import Html, embedded, html, script, style, tag
 from slimmer.formats.tables import Bar, Name
-from slimmer.tree import Tree
+from slimmer.report.tree import Tree
 from slimmer.units import exact_text, seconds_text, share_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from slimmer.comparison import Comparison
     from slimmer.formats.tables import Cell, Column, Table
-    from slimmer.gate import Gate, Ladder, Ruling
-    from slimmer.plan import Plan
-    from slimmer.report import LayerRow, OwnerRow, Report
+    from slimmer.gate.judge import Gate, Ladder, Ruling
+    from slimmer.plan.plan import Plan
+    from slimmer.report.comparison import Comparison
+    from slimmer.report.report import LayerRow, OwnerRow, Report
 
 COLOURS = {category.value: f"k{number}" for number, category in enumerate(Category)}
 """Category → the name of its colour in `page.css`; it has the same one in every image."""

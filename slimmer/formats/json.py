@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from slimmer.errors import SlimmerError
-from slimmer.report import (
+from slimmer.report.report import (
     DirectoryRow,
     DisputeRow,
     FileRow,

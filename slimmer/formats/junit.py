@@ -10,7 +10,7 @@ from slimmer.formats.findings import dive_told, told
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slimmer.gate import Gate
+    from slimmer.gate.judge import Gate
 
 
 def render(gate: Gate) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from slimmer.formats.tables import By, Cell, Table
-    from slimmer.report import Report
+    from slimmer.report.report import Report
 
 LIMIT = 1_000_000
 """Bytes at most: a job summary may hold 1 MiB."""

@@ -15,9 +15,9 @@ from urllib.parse import quote
 from slimmer.formats.findings import RULES, findings
 
 if TYPE_CHECKING:
-    from slimmer.anchors import Anchor, Anchors
     from slimmer.formats.findings import Finding
-    from slimmer.gate import Gate
+    from slimmer.gate.judge import Gate
+    from slimmer.gate.locations import Anchor, Anchors
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

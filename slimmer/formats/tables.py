@@ -10,8 +10,8 @@ from slimmer.units import seconds_text, share_text, size_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from slimmer.reasons import Reasons
-    from slimmer.report import FileRow, LayerRow, Report
+    from slimmer.report.reasons import Reasons
+    from slimmer.report.report import FileRow, LayerRow, Report
 
 By = Literal["owner", "category", "layer", "directory", "file"]
 BY: tuple[By, ...] = ("owner", "category", "layer", "directory", "file")

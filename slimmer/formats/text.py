@@ -8,7 +8,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from slimmer.formats import tables
-from slimmer.formats.pen import Paper, Pen, glyphs, written
+from slimmer.formats.console import Paper, Pen, glyphs, written
 from slimmer.units import size_text
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from slimmer.formats.tables import By
-    from slimmer.reasons import Reasons
-    from slimmer.report import Report
+    from slimmer.report.reasons import Reasons
+    from slimmer.report.report import Report
 
 
 def render(report: Report, paper: Paper, by: By | None = None, top: int = 15) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.attribution import Claim, Owner
-from slimmer.owners.places import Places, text
+from slimmer.owners.paths import Places, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

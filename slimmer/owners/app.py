@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.attribution import Claim, Owner
-from slimmer.owners.places import SHARED
+from slimmer.owners.paths import SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.attribution import UNOWNED, Claim, Owner
-from slimmer.owners.places import text
+from slimmer.owners.paths import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from slimmer.attribution import Claim, Owner
 from slimmer.categories import Category, file_category, model_format
 from slimmer.owners.caches import Caches
-from slimmer.owners.places import SHARED, text
+from slimmer.owners.paths import SHARED, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

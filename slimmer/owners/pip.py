@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from slimmer.attribution import Claim, Owner
-from slimmer.owners.places import SHARED, Places, text
-from slimmer.tarstream import SYMLINK
+from slimmer.owners.paths import SHARED, Places, text
+from slimmer.tar.reading import SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimmer.stores.content import MediumError
-from slimmer.stores.writing import WriteError, Written, write
+from slimmer.stores.destination import WriteError, Written, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,9 +61,9 @@ def open(  # noqa: A001 - `stores.open` reads as what it does
                 hint=f"write what comes after the transport, such as {_example(transport)}",
             )
         if transport in ("docker", "docker-daemon", "podman"):
-            from slimmer.stores import daemon
+            from slimmer.stores.engine.reader import open_engine
 
-            return daemon.open_engine(
+            return open_engine(
                 rest,
                 "podman" if transport == "podman" else "docker",
                 platform,
@@ -86,9 +86,9 @@ def open(  # noqa: A001 - `stores.open` reads as what it does
             f"there is no file or folder {reference}",
             hint="name an archive, a folder with an OCI layout, or an image of a local engine",
         )
-    from slimmer.stores import daemon
+    from slimmer.stores.engine.reader import open_engine
 
-    return daemon.open_engine(
+    return open_engine(
         reference,
         "any",
         platform,
@@ -107,9 +107,9 @@ def on_disk(reference: str) -> tuple[Path, str]:
 
 
 def _folder(path: Path, tag: str, platform: Platform | None, limit: int | None) -> Image:
-    from slimmer.stores import layout
+    from slimmer.stores.layout.reader import open_folder
 
-    return layout.open_folder(path, tag, platform, limit)
+    return open_folder(path, tag, platform, limit)
 
 
 def _archive(
@@ -121,10 +121,10 @@ def _archive(
     limit: int | None,
     cache: Cache | None,
 ) -> Image:
-    from slimmer.stores import archive
+    from slimmer.stores.archive.reader import open_archive
 
     prefer = "docker" if transport == "docker-archive" else ""
-    return archive.open_archive(str(path), tag, platform, prefer, evidence, limit, cache)
+    return open_archive(str(path), tag, platform, prefer, evidence, limit, cache)
 
 
 def _split(text: str) -> tuple[Path, str]:

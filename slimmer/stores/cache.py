@@ -17,7 +17,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 from slimmer.index import LayerScan
-from slimmer.tarstream import Header
+from slimmer.tar.reading import Header
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from slimmer.errors import SlimmerError
 from slimmer.image import Digest, ImageError
-from slimmer.stores.compression import PACKED, Reader, checked, format_of, verified
-from slimmer.tarstream import Stream, TarError, Window, walk
+from slimmer.stores.decompression import PACKED, Reader, checked, format_of, verified
+from slimmer.tar.reading import Stream, TarError, Window, walk
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from slimmer.image import Read, Want
-    from slimmer.tarstream import Forward, Header
+    from slimmer.tar.reading import Forward, Header
 
 ENTRIES = 8_000_000
 """Members that one layer may have: eight times more than any image should need to hold."""

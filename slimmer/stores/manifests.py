@@ -7,15 +7,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from slimmer.image import Digest, json_object, json_value
+from slimmer.stores.atomic import WriteError
 from slimmer.stores.oci import CONTAINERD_NAME, REFERENCE
-from slimmer.stores.whole import WriteError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from slimmer.draft import Draft
+    from slimmer.edits.layers import Draft
     from slimmer.image import Config, Image
-    from slimmer.stores.pouring import Poured
+    from slimmer.stores.blobs import Poured
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from slimmer.actions.device_code import prune
-from slimmer.fatbin import parse_gpus
+from slimmer.elf.fatbin import parse_gpus
 from slimmer.splice import CHUNK, stream
 
 if TYPE_CHECKING:

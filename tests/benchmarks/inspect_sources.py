@@ -31,7 +31,7 @@ INSPECT = [sys.executable, "-m", "slimmer", "inspect", "--format", "json"]
 WITHOUT_FOLDERS = """
 import sys
 from slimmer.cli import main
-from slimmer.stores import daemon
+from slimmer.stores.engine import reader as daemon
 daemon._readable = lambda *_: None
 sys.exit(main())
 """

@@ -23,12 +23,12 @@ SLIM = """
 import json, os, sys, time
 begin = time.perf_counter()
 from slimmer import stores
-from slimmer.changes import Changes
+from slimmer.edits.edits import Changes
 from slimmer.image import Digest
 from slimmer.evidence import Evidence
 from slimmer.index import Index
 from slimmer.rewrite import rewritten
-from slimmer.stores import daemon_writer
+from slimmer.stores.engine import writer as daemon_writer
 environment = dict(os.environ)
 image = stores.open("docker:" + sys.argv[1], environment=environment)
 index = Index.scan(image, Evidence([]))

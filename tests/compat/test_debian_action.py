@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slimmer import owners, stores
-from slimmer.actions.debian import RemoveDebianPackage
+from slimmer.actions.debian.remove import RemoveDebianPackage
+from slimmer.analysis.dependencies import DependencyGraph
+from slimmer.analysis.facts import Subject
 from slimmer.attribution import Attribution
-from slimmer.dependencies import DependencyGraph
 from slimmer.index import Index
-from slimmer.plan import Plan
+from slimmer.plan.plan import Plan
 from slimmer.policy import Policy
 from slimmer.rewrite import apply
-from slimmer.stores.writing import write
-from slimmer.subject import Subject
+from slimmer.stores.destination import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

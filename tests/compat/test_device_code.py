@@ -19,8 +19,8 @@ import pytest
 
 from slimmer.actions.device_code import Pruned, prune
 from slimmer.actions.symbols import strip
-from slimmer.elf import Elf
-from slimmer.fatbin import Opaque, Region, parse_gpus, scan, selected
+from slimmer.elf.fatbin import Opaque, Region, parse_gpus, scan, selected
+from slimmer.elf.file import Elf
 from slimmer.splice import compose, stream, view
 
 pytestmark = [

@@ -17,8 +17,8 @@ from slimmer import stores
 from slimmer.errors import SlimmerError
 from slimmer.evidence import Evidence
 from slimmer.index import Index
-from slimmer.stores import daemon
 from slimmer.stores.cache import Cache, Scans
+from slimmer.stores.engine import reader as daemon
 
 pytestmark = pytest.mark.compat
 
@@ -93,7 +93,8 @@ def containers(environment: dict[str, str]) -> str:
 INTERRUPTED = """
 import sys, time
 from slimmer import stores
-from slimmer.stores import container, daemon
+from slimmer.stores.engine import api_layers as container
+from slimmer.stores.engine import reader as daemon
 daemon._readable = lambda *_: None
 def archived(*_):
     print("created", flush=True)
@@ -135,7 +136,7 @@ def test_a_second_run_creates_no_container(
     def temporary(*_: object) -> None:
         raise AssertionError("a container is created")
 
-    monkeypatch.setattr("slimmer.stores.container.temporary", temporary)
+    monkeypatch.setattr("slimmer.stores.engine.api_layers.temporary", temporary)
     again = stores.open("app:1", environment=loaded, cache=cache)
 
     assert_same(first, Index.scan(again, EVIDENCE, Scans(cache)))
@@ -152,7 +153,8 @@ def test_an_image_that_is_not_there_is_told_with_those_that_are(loaded: dict[str
 def test_a_socket_of_others_is_told(loaded: dict[str, str]):
     code = (
         "import os, sys, docker, requests; from slimmer import stores\n"
-        "from slimmer.errors import SlimmerError; from slimmer.stores import daemon\n"
+        "from slimmer.errors import SlimmerError\n"
+        "from slimmer.stores.engine import reader as daemon\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try: stores.open('app:1', environment={'DOCKER_HOST': sys.argv[1]})\n"
         "except SlimmerError as error: print(error.message, '|', error.hint)"

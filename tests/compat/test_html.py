@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from slimmer.report import Report
-    from slimmer.tree import Tree
+    from slimmer.report.report import Report
+    from slimmer.report.tree import Tree
 
 pytestmark = pytest.mark.compat
 

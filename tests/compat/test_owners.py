@@ -20,8 +20,8 @@ from packaging.utils import canonicalize_name
 from tiny import image, layer
 
 from slimmer import owners, stores
+from slimmer.analysis.dependencies import DependencyGraph
 from slimmer.attribution import Attribution
-from slimmer.dependencies import DependencyGraph
 from slimmer.index import Index
 
 pytestmark = pytest.mark.compat

@@ -15,8 +15,8 @@ import jsonschema
 import pytest
 from gated import ANCHORS, FITTING, GATE, HOSTILE, hostile
 
-from slimmer.anchors import Anchors
 from slimmer.formats import sarif
+from slimmer.gate.locations import Anchors
 
 pytestmark = pytest.mark.compat
 

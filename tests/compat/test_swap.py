@@ -20,15 +20,15 @@ import slimmer
 from slimmer import owners, stores
 from slimmer.actions import bookkeepers
 from slimmer.actions import default as actions
-from slimmer.actions.swap import SwapWheel
+from slimmer.actions.swap.swap import SwapWheel
+from slimmer.analysis.dependencies import DependencyGraph
+from slimmer.analysis.facts import Subject
 from slimmer.attribution import Attribution
-from slimmer.dependencies import DependencyGraph
 from slimmer.evidence import Evidence
 from slimmer.index import Index
-from slimmer.plan import Plan
+from slimmer.plan.plan import Plan
 from slimmer.policy import Safety, find
 from slimmer.rewrite import apply
-from slimmer.subject import Subject
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,24 +19,24 @@ import pytest
 from tiny import Bytes, config
 
 from slimmer import owners
+from slimmer.analysis.dependencies import DependencyGraph
 from slimmer.attribution import Attribution
-from slimmer.dependencies import DependencyGraph
 from slimmer.image import Config, Digest, Image
 from slimmer.index import Index
-from slimmer.plan import Plan, settle
+from slimmer.plan.plan import Plan, settle
+from slimmer.plan.steps import Rewrite, Step
 from slimmer.policy import Safety
+from slimmer.proof.runtime import Probe, Request, TrialError, Trials
+from slimmer.proof.static import subject, verify
 from slimmer.rewrite import apply
 from slimmer.splice import Copy, Splice
-from slimmer.steps import Rewrite, Step
-from slimmer.stores.running import LABEL, Running
-from slimmer.trials import Probe, Request, TrialError, Trials
-from slimmer.verify import subject, verify
+from slimmer.stores.engine.runtime import LABEL, Running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slimmer.subject import Subject
-    from slimmer.verdict import Verdict
+    from slimmer.analysis.facts import Subject
+    from slimmer.proof.verdict import Verdict
 
 pytestmark = pytest.mark.compat
 

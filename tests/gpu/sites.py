@@ -16,8 +16,8 @@ from pathlib import Path
 from slimmer.actions.device_code import Mode, Pruned, prune
 from slimmer.actions.libraries import SMALLEST
 from slimmer.actions.symbols import strip
-from slimmer.elf import ElfError
-from slimmer.fatbin import parse_gpus
+from slimmer.elf.fatbin import parse_gpus
+from slimmer.elf.file import ElfError
 from slimmer.splice import Splice, compose, stream, view
 
 FOLDERS = ("torch", "nvidia", "triton", "cusparselt")

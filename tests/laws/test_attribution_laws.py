@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from tiny import image, layer
 
 from slimmer import owners
+from slimmer.analysis.dependencies import DependencyGraph
 from slimmer.attribution import Attribution
-from slimmer.dependencies import DependencyGraph
 from slimmer.index import Index
-from slimmer.tarstream import DIRECTORY
+from slimmer.tar.reading import DIRECTORY
 
 SITE = "usr/local/lib/python3.11/site-packages"
 NAMES = [

@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from synthetic_elf import PAGE, Load, Part, at, elf, fatbin, memory
 
-from slimmer import elflayout
 from slimmer.actions.device_code import prune
 from slimmer.actions.symbols import strip
-from slimmer.elf import SHF_ALLOC, SHT_NULL, Elf, ElfError
-from slimmer.elfheaders import LayoutError
-from slimmer.elflayout import relayout
-from slimmer.fatbin import Region, parse_gpus, scan, selected
+from slimmer.elf import layout as elflayout
+from slimmer.elf.fatbin import Region, parse_gpus, scan, selected
+from slimmer.elf.file import SHF_ALLOC, SHT_NULL, Elf, ElfError
+from slimmer.elf.headers import LayoutError
+from slimmer.elf.layout import relayout
 from slimmer.splice import Splice, compose, stream, view
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from tiny import image, oci
 from slimmer import stores
 from slimmer.evidence import Evidence
 from slimmer.index import Index
-from slimmer.tarstream import DIRECTORY, FILE, HARDLINK, SYMLINK
+from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

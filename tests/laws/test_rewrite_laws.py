@@ -12,19 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import Bytes, config, image, layer
 
-from slimmer.changes import Changes
+from slimmer.edits.edits import Changes
 from slimmer.evidence import Evidence
 from slimmer.image import Config, Digest, Image
 from slimmer.index import Index
 from slimmer.rewrite import RewriteError, flattened, overlaid, rewritten
 from slimmer.splice import Copy, Literal, Splice
-from slimmer.tarstream import DIRECTORY, FILE, HARDLINK
+from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slimmer.draft import Draft
-    from slimmer.tarstream import Header
+    from slimmer.edits.layers import Draft
+    from slimmer.tar.reading import Header
 
 NAMES = ("a", "b", "c\udcff", "d" * 120, "e")
 PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
@@ -281,7 +281,7 @@ def test_history_and_runtime_config_are_carried_and_say_what_happened():
     assert (("A", "b"),) == after.config.environment
     assert "me" == after.config.user
     assert source.id == dict(after.config.labels)["org.opencontainers.image.base.digest"]
-    assert Digest.of(b"plan") == dict(after.config.labels)["io.slimmer.plan"]
+    assert Digest.of(b"plan") == dict(after.config.labels)["io.slimmer.plan.plan"]
 
 
 def _tar(files: dict[str, bytes]) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from systems import debian, library, package, planned, proposed, subject
 
-from slimmer.actions.debian import RemoveDebianPackage
-from slimmer.plan import Plan
+from slimmer.actions.debian.remove import RemoveDebianPackage
+from slimmer.plan.plan import Plan
 from slimmer.policy import Rule, Safety, Selector
 
 LIB = "usr/lib/x86_64-linux-gnu"

@@ -9,7 +9,7 @@ from systems import SITE, distribution, library, planned, proposed, subject
 
 from slimmer.actions.records import default as bookkeepers
 from slimmer.actions.remove import Remove
-from slimmer.guards import freed, guarded
+from slimmer.plan.guards import freed, guarded
 from slimmer.policy import Globs, Rule, Safety, Selector
 
 LIB = "usr/lib/x86_64-linux-gnu"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from tiny import image, layer
 
 from slimmer.attribution import UNOWNED, Attribution, Claim, Owner
-from slimmer.binaries import Binary
 from slimmer.categories import Category
+from slimmer.elf.contents import Binary
 from slimmer.evidence import Evidence
 from slimmer.index import Index
 

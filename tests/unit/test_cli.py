@@ -20,7 +20,7 @@ import tiny
 
 from slimmer import cli
 from slimmer.cli import output
-from slimmer.cli.rim import Rim
+from slimmer.cli.terminal import Rim
 
 if TYPE_CHECKING:
     from collections.abc import Callable

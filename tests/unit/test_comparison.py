@@ -12,11 +12,11 @@ import kept
 import pytest
 from gated import BEFORE, HOSTILE, MB, REPORT, hostile, rendered, schema
 
-from slimmer.comparison import Change, Comparison
-from slimmer.formats import changes
-from slimmer.formats.pen import Paper
+from slimmer.formats import comparison as changes
+from slimmer.formats.console import Paper
 from slimmer.formats.tables import BY
-from slimmer.report import DIRECTORIES, DirectoryRow, OwnerRow
+from slimmer.report.comparison import Change, Comparison
+from slimmer.report.report import DIRECTORIES, DirectoryRow, OwnerRow
 
 COMPARISON = Comparison.of(BEFORE, REPORT)
 

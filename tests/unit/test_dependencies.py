@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tiny import config, image, layer
 
 from slimmer import owners
+from slimmer.analysis.dependencies import DependencyGraph
 from slimmer.attribution import Attribution, Owner
-from slimmer.dependencies import DependencyGraph
 from slimmer.image import Config, Image
 from slimmer.index import Index
 

@@ -12,11 +12,11 @@ import tiny
 
 from slimmer import owners, stores
 from slimmer.attribution import Attribution
-from slimmer.dive import DiveError, Repeated, Rule, Score, rules
 from slimmer.evidence import Evidence
 from slimmer.formats import dive as dive_format
+from slimmer.gate.dive import DiveError, Repeated, Rule, Score, rules
 from slimmer.index import Index
-from slimmer.report import Report
+from slimmer.report.report import Report
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures" / "dive"
 SNAPSHOT = "d40b6d89a7136a14fb79c60740e885d321832755fdc4d82512c7e04a6a8a1542"

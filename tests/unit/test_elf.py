@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 from synthetic_elf import Load, Part, elf
 
-from slimmer.elf import Elf, ElfError
+from slimmer.elf.file import Elf, ElfError
 
 STRINGS = b"\0libc.so.6\0libme.so\0$ORIGIN/../lib\0/opt/lib\0libm.so.6\0"
 TAGS = [(1, 1), (1, STRINGS.index(b"libm.")), (14, STRINGS.index(b"libme"))]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_elf import fatbin
 
-from slimmer.fatbin import (
+from slimmer.elf.fatbin import (
     Entry,
     Gpu,
     GpuError,

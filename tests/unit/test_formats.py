@@ -19,10 +19,10 @@ from rich.cells import cell_len
 
 from slimmer.formats import json as json_format
 from slimmer.formats import markdown, text
-from slimmer.formats.pen import Paper, shorten
+from slimmer.formats.console import Paper, shorten
 from slimmer.formats.tables import BY
 from slimmer.names import printable
-from slimmer.report import (
+from slimmer.report.report import (
     DirectoryRow,
     DisputeRow,
     FileRow,

@@ -15,11 +15,11 @@ import pytest
 from gated import ANCHORS, FITTING, GATE, HOSTILE, hostile, rendered, schema
 from rich.cells import cell_len
 
-from slimmer.anchors import Anchors
 from slimmer.formats import findings, gate, github, junit, sarif
-from slimmer.formats.pen import Paper
-from slimmer.gate import Gate, judge
-from slimmer.limits import Limit
+from slimmer.formats.console import Paper
+from slimmer.gate.judge import Gate, judge
+from slimmer.gate.limits import Limit
+from slimmer.gate.locations import Anchors
 from slimmer.units import exact_text, size_text
 
 if TYPE_CHECKING:

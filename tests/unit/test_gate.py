@@ -11,16 +11,14 @@ import tiny
 from gated import BEFORE, GB, MB, REPORT
 
 from slimmer import owners
-from slimmer.anchors import Anchor, Anchors, Source
+from slimmer.analysis.dependencies import DependencyGraph
+from slimmer.analysis.facts import Subject
 from slimmer.attribution import Attribution
 from slimmer.categories import Category
-from slimmer.comparison import Comparison
-from slimmer.dependencies import DependencyGraph
 from slimmer.errors import SlimmerError
 from slimmer.evidence import Evidence
-from slimmer.gate import Gate, Ladder, Ruling, judge
-from slimmer.index import Index
-from slimmer.limits import (
+from slimmer.gate.judge import Gate, Ladder, Ruling, judge
+from slimmer.gate.limits import (
     GateError,
     Limit,
     growth,
@@ -28,10 +26,12 @@ from slimmer.limits import (
     platforms,
     size_argument,
 )
-from slimmer.plan import Plan
+from slimmer.gate.locations import Anchor, Anchors, Source
+from slimmer.index import Index
+from slimmer.plan.plan import Plan
+from slimmer.plan.steps import Budget, Step
 from slimmer.policy import Globs, Policy, Rule, Safety, shipped
-from slimmer.steps import Budget, Step
-from slimmer.subject import Subject
+from slimmer.report.comparison import Comparison
 
 
 def judged(limit: Limit, **known: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from systems import SITE, subject
 
 if TYPE_CHECKING:
-    from slimmer.importers import Importers
+    from slimmer.analysis.imports import Importers
 
 TESTS = f"{SITE}/pkg/tests".encode()
 PACKAGE = {

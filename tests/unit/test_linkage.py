@@ -8,7 +8,7 @@ import pytest
 from systems import library, subject
 
 if TYPE_CHECKING:
-    from slimmer.linkage import Linkage
+    from slimmer.analysis.linkage import Linkage
 
 LIB = "usr/lib/x86_64-linux-gnu"
 

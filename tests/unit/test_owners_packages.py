@@ -10,8 +10,8 @@ import pytest
 from tiny import image, layer
 
 from slimmer import owners
+from slimmer.analysis.dependencies import DependencyGraph
 from slimmer.attribution import Attribution, Owner
-from slimmer.dependencies import DependencyGraph
 from slimmer.index import Index
 
 INFO = "var/lib/dpkg/info"

@@ -14,15 +14,15 @@ from slimmer import owners
 from slimmer.actions.bytecode import DropBytecode
 from slimmer.actions.duplicates import LinkDuplicates
 from slimmer.actions.hidden import DropHidden
+from slimmer.analysis.dependencies import DependencyGraph
+from slimmer.analysis.facts import Subject
 from slimmer.attribution import Attribution
-from slimmer.dependencies import DependencyGraph
 from slimmer.image import Digest
 from slimmer.index import Index
-from slimmer.plan import Plan, choose
+from slimmer.plan.plan import Plan, choose
+from slimmer.plan.steps import Budget, PlanError, Step
 from slimmer.policy import Policy, Safety
 from slimmer.rewrite import RewriteError, apply
-from slimmer.steps import Budget, PlanError, Step
-from slimmer.subject import Subject
 
 if TYPE_CHECKING:
     from slimmer.image import Image

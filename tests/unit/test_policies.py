@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from systems import SITE, debian, distribution, package, subject
 
+from slimmer.analysis.facts import Subject
 from slimmer.policy import GUARDS, Policy, Safety
-from slimmer.subject import Subject
 
 FOLDER = Path(__file__).parents[2] / "policies"
 NAMES = ("safe", "balanced", "aggressive")

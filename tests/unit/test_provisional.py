@@ -9,8 +9,8 @@ from tiny import layer, oci
 
 from slimmer import cli, stores
 from slimmer.cli import main
-from slimmer.stores import provisional
-from slimmer.stores.provisional import Provisional
+from slimmer.stores import staging as provisional
+from slimmer.stores.staging import Provisional
 
 LISTS = layer({"var/lib/apt/lists/Packages": b"p" * 4000, "srv/app": b"kept"})
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import pytest
 from tiny import image, layer
 
+from slimmer.analysis.dependencies import DependencyGraph
 from slimmer.attribution import Attribution, Claim, Owner
-from slimmer.dependencies import DependencyGraph
 from slimmer.evidence import Evidence
 from slimmer.formats import text
-from slimmer.formats.pen import Paper
+from slimmer.formats.console import Paper
 from slimmer.index import Index
-from slimmer.reasons import OwnerError, reasons
+from slimmer.report.reasons import OwnerError, reasons
 
 APP, TORCH, CUDNN, NUMPY = (
     Owner("pip", name, "1") for name in ("app", "torch", "nvidia-cudnn-cu12", "numpy")

@@ -9,11 +9,11 @@ import pytest
 from tiny import image, layer
 
 from slimmer.attribution import Attribution, Claim, Owner
-from slimmer.binaries import Binary
+from slimmer.elf.contents import Binary
 from slimmer.evidence import Evidence
 from slimmer.image import Digest, History, Layer
 from slimmer.index import Index
-from slimmer.report import HiddenRow, OwnerRow, Report, command
+from slimmer.report.report import HiddenRow, OwnerRow, Report, command
 
 TORCH = Owner("pip", "torch", "2.9.0")
 LIBC = Owner("deb", "libc6", "2.36")

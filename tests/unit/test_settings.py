@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from slimmer.app.settings import Settings
 from slimmer.errors import SlimmerError
-from slimmer.limits import Limit
+from slimmer.gate.limits import Limit
 from slimmer.policy import Policy, Safety, find
-from slimmer.settings import Settings
 
 WHOLE = """
 image = "app:latest"

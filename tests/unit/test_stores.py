@@ -23,7 +23,8 @@ from slimmer.errors import SlimmerError
 from slimmer.evidence import Evidence
 from slimmer.image import Digest, Platform
 from slimmer.index import Index
-from slimmer.stores import compression, streamed
+from slimmer.stores import decompression as compression
+from slimmer.stores.archive import streamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from slimmer import stores
 from slimmer.evidence import Evidence
 from slimmer.index import Index, LayerScan
 from slimmer.stores.cache import Cache, Scans
-from slimmer.tarstream import Header
+from slimmer.tar.reading import Header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,7 +205,7 @@ def test_a_compressed_archive_is_not_even_opened_again(
     def parts(*_: object) -> Iterator[object]:
         raise AssertionError("the archive is read")
 
-    monkeypatch.setattr("slimmer.stores.streamed.Streamed.parts", parts)
+    monkeypatch.setattr("slimmer.stores.archive.streamed.Streamed.parts", parts)
     again = Index.scan(stores.open(str(file), cache=cache), EVIDENCE, Scans(cache))
 
     assert dict(index.visible) == dict(again.visible)

@@ -18,8 +18,8 @@ from slimmer.errors import SlimmerError
 from slimmer.evidence import Evidence
 from slimmer.image import Digest, Platform
 from slimmer.index import Index
-from slimmer.stores import daemon
 from slimmer.stores.cache import Cache, Scans
+from slimmer.stores.engine import reader as daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,23 +27,23 @@ from wheelhouse import (
 )
 
 from slimmer.actions import bookkeepers
-from slimmer.actions.replacement import Request
-from slimmer.actions.swap import SwapWheel, gpu_evidence
-from slimmer.actions.wheels import Target, Wheel, WheelError, Wheels
+from slimmer.actions.swap.replacement import Request
+from slimmer.actions.swap.swap import SwapWheel, gpu_evidence
+from slimmer.actions.swap.wheels import Target, Wheel, WheelError, Wheels
 from slimmer.evidence import Evidence
 from slimmer.image import Digest, Image
 from slimmer.index import Index
-from slimmer.plan import Plan
+from slimmer.plan.plan import Plan
+from slimmer.plan.steps import PlanError, Refusal, Step
 from slimmer.policy import Rule, Safety, find
 from slimmer.rewrite import apply
-from slimmer.steps import PlanError, Refusal, Step
-from slimmer.tarstream import DIRECTORY, FILE
+from slimmer.tar.reading import DIRECTORY, FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from slimmer.subject import Subject
+    from slimmer.analysis.facts import Subject
 
 CUDA_SCRIPT = b"#!/usr/local/bin/python3.11\nimport torch\n"
 APK = b"P:musl\nV:1.2.4-r2\nA:x86_64\nF:lib\nR:ld-musl-x86_64.so.1\n\n"

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from slimmer.errors import SlimmerError
-from slimmer.tarstream import (
+from slimmer.tar.reading import (
     BLOCK_DEVICE,
     CHARACTER,
     DIRECTORY,

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tiny import image, layer
 
 from slimmer.attribution import Attribution, Claim, Owner
-from slimmer.binaries import Binary
+from slimmer.elf.contents import Binary
 from slimmer.evidence import Evidence
 from slimmer.index import Index
-from slimmer.report import Report
-from slimmer.tree import NODES, Node, Tree
+from slimmer.report.report import Report
+from slimmer.report.tree import NODES, Node, Tree
 
 TORCH = Owner("pip", "torch", "2.9.0")
 SITE = "usr/lib/python3.11/site-packages"

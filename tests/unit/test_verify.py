@@ -18,18 +18,16 @@ import pytest
 from tiny import Bytes, config, layer, oci
 
 from slimmer import cli, owners
+from slimmer.analysis.dependencies import DependencyGraph
 from slimmer.attribution import Attribution
-from slimmer.changes import Addition
 from slimmer.cli import main
-from slimmer.dependencies import DependencyGraph
+from slimmer.edits.edits import Addition
 from slimmer.image import Config, Digest, Image
 from slimmer.index import Index
-from slimmer.plan import Plan, settle
+from slimmer.plan.plan import Plan, settle
+from slimmer.plan.steps import Rewrite, Step
 from slimmer.policy import Safety
-from slimmer.rewrite import apply
-from slimmer.splice import Copy, Splice
-from slimmer.steps import Rewrite, Step
-from slimmer.trials import (
+from slimmer.proof.runtime import (
     Answer,
     Finished,
     Outcome,
@@ -41,17 +39,19 @@ from slimmer.trials import (
     interpreters,
     normal,
 )
-from slimmer.verdict import Culprits
-from slimmer.verify import compare, compare_contents, subject, verify
+from slimmer.proof.static import compare, compare_contents, subject, verify
+from slimmer.proof.verdict import Culprits
+from slimmer.rewrite import apply
+from slimmer.splice import Copy, Splice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from slimmer.analysis.facts import Subject
+    from slimmer.proof.runtime import Probe
+    from slimmer.proof.verdict import Verdict
     from slimmer.rewrite import Mode
-    from slimmer.subject import Subject
-    from slimmer.trials import Probe
-    from slimmer.verdict import Verdict
 
 
 def image(*tars: bytes, runtime: Mapping[str, object] | None = None) -> Image:
@@ -815,7 +815,7 @@ def test_the_shortest_source_is_the_likeliest_culprit():
 
 # --- what runs inside a container -------------------------------------------------------------
 
-DRIVER = resources.files("slimmer.stores").joinpath("inside.py").read_text()
+DRIVER = resources.files("slimmer.stores.engine").joinpath("probe.py").read_text()
 
 
 def test_the_driver_is_python_3_6():

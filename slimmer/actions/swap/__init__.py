@@ -1,0 +1,1 @@
+"""Puts the CPU wheel of a distribution in the place of its CUDA build."""

@@ -1,0 +1,258 @@
+"""What becomes of the distributions around those that are replaced.
+
+Who leaves, because only what is replaced required it; which files that takes; and what forbids it:
+requirements that would not hold any more (as `pip check` has it), files that somebody else put
+there, changed later, or wants to keep.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion
+
+from slimmer.actions.swap.wheels import CUDA_NAME, applies, requirement_of, site_of
+from slimmer.analysis.dependencies import DependencyGraph
+from slimmer.analysis.facts import LICENCES
+from slimmer.names import one_line, printable
+from slimmer.policy import Globs, Selector, find
+from slimmer.tar.reading import DIRECTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from slimmer.actions.swap.wheels import Target
+    from slimmer.analysis.facts import Subject
+    from slimmer.attribution import Claim
+
+_TOOLS = ("pip", "setuptools", "wheel")
+"""What nothing may require and yet everybody counts on."""
+_EXTRAS = re.compile(r"\bextra\b").search
+
+
+class Forbidden(Exception):  # noqa: N818 - it becomes a Refusal, which is no error
+    """What forbids a swap: the guard, and the evidence."""
+
+    def __init__(self, guard: str, evidence: str) -> None:
+        super().__init__(evidence)
+        self.guard = guard
+        self.evidence = evidence
+
+
+def installed_in(subject: Subject) -> list[Claim]:
+    return [claim for claim in subject.ledger.claims if claim.owner.kind == "pip" and claim.trees]
+
+
+def must_be_whole(subject: Subject, claim: Claim) -> None:
+    """Only what an installer recorded, and nobody changed since, can be put in place again."""
+    record = claim.trees[0] + b"/RECORD"
+    if not claim.files or subject.ledger.claim_of.get(record) is not claim:
+        raise Forbidden("recorded", f"{claim.owner} has no RECORD of its files ({claim.evidence})")
+    if Selector(owners=subject.keep_owners).owner(claim.owner) and subject.keep_owners:
+        raise Forbidden("keep", f"{claim.owner} is to be kept")
+    layer = subject.index.layer_of[record]
+    changed = [
+        path
+        for path in claim.files
+        if subject.index.layer_of.get(path, layer) > layer and not path.endswith(b".pyc")
+    ]
+    if changed:
+        raise Forbidden(
+            "unchanged",
+            f"{printable(changed[0])} was changed in layer {subject.index.layer_of[changed[0]]},"
+            f" after {claim.owner} was installed"
+            + (f", and {len(changed) - 1} more" if len(changed) > 1 else ""),
+        )
+
+
+def leaving_with(
+    subject: Subject,
+    gone: Sequence[Claim],
+    heirs: Mapping[Claim, Claim],
+    added: Collection[bytes],
+) -> tuple[list[Claim], list[str]]:
+    """Distributions that nothing requires any more once the new wheels are in; and what stays
+    of them because it is to be kept."""
+    site = site_of(gone[0])
+    claims = [claim for claim in installed_in(subject) if site_of(claim) == site]
+    before, after = _graphs(subject, claims, heirs, gone)
+    keep = (
+        Selector(owners=subject.keep_owners).owner if subject.keep_owners else lambda owner: False
+    )
+    roots = {
+        owner
+        for owner in after.distributions
+        if owner.name in _TOOLS or keep(owner) or owner in {heir.owner for heir in heirs.values()}
+    }
+    extras = _cuda_extras(gone)
+    roots.update(
+        owner
+        for owner in after.roots
+        if owner in before.roots
+        and (owner.name not in extras or before.distributions[owner].requested)
+    )
+    kept = held_by(subject)
+    stays: list[str] = []
+    while True:
+        reached = set(roots)
+        todo = list(roots)
+        while todo:
+            for other in after.distributions[todo.pop()].requires:
+                if other not in reached:
+                    reached.add(other)
+                    todo.append(other)
+        leaving = [
+            claim
+            for claim in claims
+            if claim not in gone
+            and claim.owner in after.distributions
+            and claim.owner not in reached
+        ]
+        held = {
+            claim.owner: path
+            for claim in leaving
+            for path in claim.files
+            if path not in added and path in subject.index.visible and is_held(kept, path)
+        }
+        if not held:
+            return leaving, stays
+        roots.update(held)
+        stays += [
+            f"{owner} stays, {printable(path)} is to be kept"
+            for owner, path in sorted(held.items())
+        ]
+
+
+def _cuda_extras(gone: Iterable[Claim]) -> set[str]:
+    """What the extras of CUDA builds bring of CUDA, such as those of `tensorflow[and-cuda]`.
+
+    That an extra was asked for is recorded nowhere, so that nothing seems to require these; what
+    a user asked for by name is.
+    """
+    return {
+        name
+        for claim in gone
+        for text in claim.requires
+        if _EXTRAS(text) and (requirement := requirement_of(text)) is not None
+        if CUDA_NAME(name := canonicalize_name(requirement.name))
+    }
+
+
+def _graphs(
+    subject: Subject, claims: Sequence[Claim], heirs: Mapping[Claim, Claim], gone: Collection[Claim]
+) -> tuple[DependencyGraph, DependencyGraph]:
+    """Who requires whom in one site folder, before and after."""
+    ledger = subject.ledger
+    whole = len(claims) == len(installed_in(subject))
+    before = subject.graph if whole else DependencyGraph.of(replace(ledger, claims=tuple(claims)))
+    new = [heirs.get(claim, claim) for claim in claims if claim in heirs or claim not in gone]
+    return before, DependencyGraph.of(replace(ledger, claims=_with_interpreters(subject, new)))
+
+
+def _with_interpreters(subject: Subject, claims: Iterable[Claim]) -> tuple[Claim, ...]:
+    """Claims with those of the interpreters, whose versions markers are evaluated for."""
+    kinds = ("python", "pypy")
+    return (*claims, *(one for one in subject.ledger.claims if one.owner.kind in kinds))
+
+
+def held_by(subject: Subject) -> Globs:
+    """The paths that hold a distribution in the image: those that a user or a policy of their own
+    names. What the shipped policies keep are files of distributions that stay; `ptxas`, which
+    triton starts, has no use without triton."""
+    shipped = frozenset(find("safe", "").keep.patterns)
+    return Globs(pattern for pattern in subject.keep.patterns if pattern not in shipped)
+
+
+def is_held(kept: Globs, path: bytes) -> bool:
+    """Licences and metadata have no use without the files, bytecode none without its source."""
+    if b".dist-info/" in path or path.endswith(b".pyc") or path in LICENCES:
+        return False
+    return path in kept
+
+
+def removed_with(
+    subject: Subject, claims: Sequence[Claim], added: Collection[bytes]
+) -> frozenset[bytes]:
+    """The files of distributions that leave: what their RECORD names, their bytecode and their
+    metadata, without what another owner names too."""
+    leaving = {id(claim): (frozenset(claim.files), claim.trees[0] + b"/") for claim in claims}
+    visible = subject.index.visible
+    removed: set[bytes] = set()
+    for path, claim in subject.ledger.claim_of.items():
+        known = leaving.get(id(claim))
+        if known is None or visible[path].kind is DIRECTORY:
+            continue
+        files, metadata = known
+        if path in files or path.endswith(b".pyc") or path.startswith(metadata):
+            removed.add(path)
+    for claim in subject.ledger.claims:
+        if id(claim) not in leaving:
+            removed.difference_update([path for path in claim.files if path in removed])
+    return frozenset(removed)
+
+
+def must_not_meet(subject: Subject, added: Collection[bytes], removes: Collection[bytes]) -> None:
+    """New files take nobody's place but that of what leaves."""
+    visible = subject.index.visible
+    for path in sorted(added):
+        if path in visible and path not in removes:
+            raise Forbidden(
+                "nothing-overwritten",
+                f"{printable(path)} is there already, of {subject.ledger.owner(path)}",
+            )
+    checked: set[bytes] = set()
+    for path in added:
+        while b"/" in path:
+            path = path[: path.rfind(b"/")]
+            if path in checked:
+                break
+            checked.add(path)
+            header = visible.get(path)
+            if header is not None and header.kind != DIRECTORY and path not in removes:
+                raise Forbidden("nothing-overwritten", f"{printable(path)} is no folder")
+
+
+def must_resolve(
+    subject: Subject, heirs: Mapping[Claim, Claim], gone: Sequence[Claim], target: Target
+) -> None:
+    """What remains finds what it requires, as `pip check` has it."""
+    claims = installed_in(subject)
+    site = site_of(gone[0])
+    environment = target.environment()
+    after = [heirs.get(claim, claim) for claim in claims if claim in heirs or claim not in gone]
+    known = _broken(claims, site, environment)
+    for (name, text), what in _broken(after, site, environment).items():
+        if (name, text) not in known:
+            raise Forbidden("requirements", f"{name} requires {one_line(text)}, {what}")
+
+
+def _broken(
+    claims: Sequence[Claim], site: bytes, environment: Mapping[str, str]
+) -> dict[tuple[str, str], str]:
+    """Requirements that do not hold: who requires what → what there is."""
+    installed: dict[str, str] = {}
+    for claim in claims:
+        if site_of(claim) == site or claim.owner.name not in installed:
+            installed[claim.owner.name] = claim.owner.version
+    broken: dict[tuple[str, str], str] = {}
+    for claim in claims:
+        for text in claim.requires:
+            if _EXTRAS(text):
+                continue  # what an extra asks for, nobody is known to have asked for
+            requirement = requirement_of(text)
+            if requirement is None or not applies(requirement, environment):
+                continue
+            version = installed.get(canonicalize_name(requirement.name))
+            if version is None:
+                broken[claim.owner.name, text] = "which is not there"
+            else:
+                try:
+                    fits = requirement.specifier.contains(version, prereleases=True)
+                except InvalidVersion:
+                    continue
+                if not fits:
+                    broken[claim.owner.name, text] = f"there is {version}"
+    return broken

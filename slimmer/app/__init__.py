@@ -1,0 +1,1 @@
+"""What command line, TUI and library share: from a reference to a result."""

@@ -1,0 +1,165 @@
+"""What a project says of its image once and for all: `slimmer.toml`, or `[tool.slimmer]`.
+
+The same keys in both. A command's own options win over them, and add to lists.
+
+    image = "app:latest"                  # what `slimmer budget` judges when no image is named
+    policy = "balanced"                   # safe, balanced, aggressive, or a file
+    accept = "caution"                    # the most that a step may risk
+    keep = ["pip:scipy", "*/nltk_data/"]  # owners and paths that stay
+    gpu = "sm_90"                         # as --gpu; also gpu-mode, swap, find-links, index-url
+    dockerfile = "Dockerfile"             # where outputs point to
+    requirements = ["requirements.txt"]
+
+    [budget]                              # see slimmer.gate.limits
+    max = "4GB"
+
+    [rules.own-tests]                     # rules of the project's own, as in a policy file
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from slimmer.errors import SlimmerError
+from slimmer.gate.limits import METRICS, Limit, limits_of
+from slimmer.policy import Policy, Safety
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+TEXTS = ("image", "policy", "accept", "gpu", "gpu-mode", "index-url", "dockerfile")
+LISTS = ("swap", "find-links", "requirements")
+POLICY = ("name", "description", "extends", "safety", "keep", "keep-owners", "rules")
+"""What a policy file may say too: it applies on top of `policy`."""
+KEYS = (*TEXTS, *LISTS, "budget", *POLICY)
+
+
+class SettingsError(SlimmerError):
+    """Settings that say something they cannot mean; the message names file, table and key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the project's settings say; empty where they say nothing."""
+
+    source: str = ""
+    """File and table, for messages."""
+    image: str = ""
+    policy: str = ""
+    accept: str = ""
+    gpu: str = ""
+    gpu_mode: str = ""
+    index_url: str = ""
+    dockerfile: str = ""
+    swap: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    """The keys of a policy among them, as they stand."""
+    limits: tuple[Limit, ...] = ()
+    metric: str = ""
+    """What `budget.max` bounds."""
+    platforms: tuple[str, ...] = ()
+    """Names of platforms whose limits count."""
+    baseline: str = ""
+    dive_ci: str = ""
+
+    @classmethod
+    def parse(cls, text: str, source: str, *tables: str) -> Settings | None:
+        """The settings of a TOML file, in the table of that path; None where it has no such table.
+
+        Raises SettingsError (or the error of what a key holds) that names file, table and key.
+        """
+        try:
+            table: Any = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(
+                f"{source}: {error}", hint="the file is TOML: https://toml.io"
+            ) from None
+        for name in tables:
+            if not isinstance(table, dict) or name not in table:
+                return None
+            table = table[name]
+        where = f"{source}: {'.'.join(tables)}" if tables else source
+        return cls.of(_table(table, where), where)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any], where: str) -> Settings:
+        join = "." if ": " in where else ": "
+
+        def place(key: str) -> str:
+            return f"{where}{join}{key}"
+
+        for key in table:
+            if key not in KEYS:
+                raise SettingsError(
+                    f"{where}: there is no key {key!r:.60}", hint="one of: " + ", ".join(KEYS)
+                )
+        texts = {key: _text(table, key, place(key)) for key in TEXTS}
+        lists = {key: _texts(table, key, place(key)) for key in LISTS}
+        if texts["accept"]:
+            Safety.parse(texts["accept"], place("accept"))
+        if texts["gpu-mode"] not in ("", "shrink", "zero"):
+            raise SettingsError(
+                f"{place('gpu-mode')}: expected 'shrink' or 'zero', got {texts['gpu-mode']!r:.60}"
+            )
+        budget = _table(table.get("budget", {}), place("budget"))
+        metric = _text(budget, "metric", place("budget.metric"))
+        return cls(
+            where,
+            image=texts["image"],
+            policy=texts["policy"],
+            accept=texts["accept"],
+            gpu=texts["gpu"],
+            gpu_mode=texts["gpu-mode"],
+            index_url=texts["index-url"],
+            dockerfile=texts["dockerfile"],
+            swap=lists["swap"],
+            find_links=lists["find-links"],
+            requirements=lists["requirements"],
+            rules={key: value for key, value in table.items() if key in POLICY},
+            limits=limits_of(budget, place("budget")),
+            metric=metric if metric in METRICS else "",
+            platforms=_texts(budget, "platform", place("budget.platform")),
+            baseline=_text(budget, "baseline", place("budget.baseline")),
+            dive_ci=_text(budget, "dive-ci", place("budget.dive-ci")),
+        )
+
+    def chosen(self, name: str, find: Callable[[str, str], Policy]) -> Policy:
+        """The policy of that name (of these settings if empty) with the project's own on top.
+
+        `find(name, source)` gives a policy; raises PolicyError.
+        """
+        base = name or self.policy
+        if not self.rules:
+            return find(base or "safe", self.source)
+        table = dict(self.rules)
+        extends = table.get("extends", [])
+        extends = [extends] if isinstance(extends, str) else extends
+        if isinstance(extends, list) and (base or not extends):
+            table["extends"] = [base or "safe", *extends]
+        return Policy.of({"name": base or "safe", **table}, self.source, find)
+
+
+def _table(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise SettingsError(f"{where}: expected a table, got {value!r:.60}")
+    return value
+
+
+def _text(table: Mapping[str, Any], key: str, where: str) -> str:
+    value = table.get(key, "")
+    if not isinstance(value, str) or (key in table and not value.strip()):
+        raise SettingsError(f"{where}: expected a text, got {value!r:.60}")
+    return value
+
+
+def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    value = table.get(key, [])
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise SettingsError(f"{where}: expected a list of texts, got {value!r:.60}")
+    return tuple(value)

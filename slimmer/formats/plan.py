@@ -1,0 +1,268 @@
+"""The tables of a plan before any format: its ladder of steps, what it leaves, what it refused."""
+
+from __future__ import annotations
+
+import json
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from slimmer.formats.tables import Column, Name, Table
+from slimmer.names import one_line, printable
+from slimmer.units import exact_text, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from slimmer.formats.console import Paper, Pen
+    from slimmer.plan.plan import Plan
+    from slimmer.plan.steps import Refusal, Step
+    from slimmer.policy import Policy
+
+
+def summary(plan: Plan) -> tuple[str, ...]:
+    """What the plan comes to, a line each."""
+    metric = plan.metric
+    at = 0 if metric == "unpacked" else 1
+    before, after = plan.before[at], plan.after[at]
+    lines = [f"{size_text(before)} → {size_text(after)} {metric}, by {len(plan.steps)} steps"]
+    if plan.budget is not None:
+        bound = f"the budget of {size_text(plan.budget.maximum)} {metric}"
+        if plan.shortfall:
+            lines.append(f"over {bound} by {size_text(plan.shortfall)}")
+        else:
+            lines.append(f"within {bound}, {size_text(plan.budget.maximum - after)} to spare")
+    return tuple(lines)
+
+
+REFUSED = "Refused, since this image needs it"
+
+
+def tables(plan: Plan, top: int) -> Iterable[Table]:
+    """The ladder, and below it what would help further and what may not leave."""
+    yield ladder(plan, top)
+    if plan.shortfall and plan.riskier:
+        yield further(plan.riskier, plan.shortfall, top)
+    refused = tuple(refusal for refusal in plan.refusals if refusal.size)
+    if refused:
+        yield refusals(refused, min(top, 10))
+
+
+def ladder(plan: Plan, top: int) -> Table:
+    """Step, bytes, safety and reason, with the running total and where the budget is met."""
+    metric = plan.metric
+    start = plan.before[0 if metric == "unpacked" else 1]
+    totals = list(accumulate((-step.saves(metric) for step in plan.steps), initial=start))[1:]
+    maximum = plan.budget.maximum if plan.budget else None
+    shown = _shown(plan.steps, top)
+    rows = []
+    met = maximum is not None and start <= maximum
+    for number, (step, total) in enumerate(zip(plan.steps, totals, strict=True)):
+        meets = maximum is not None and not met and total <= maximum
+        met = met or meets
+        if number in shown or meets:
+            rows.append(
+                (
+                    Name(one_line(printable(step.target))),
+                    step.rule,
+                    size_text(step.saves(metric)),
+                    str(step.safety),
+                    size_text(total) + (" ← fits" if meets else ""),
+                    Name(one_line(printable(step.evidence)), prose=True),
+                )
+            )
+    left = [step for number, step in enumerate(plan.steps) if number not in shown]
+    rest = ""
+    if left:
+        rest = f"{len(left)} more steps: {size_text(sum(step.saves(metric) for step in left))}"
+    note = ""
+    if plan.bookkeeping:
+        note = (
+            f"records rewritten to tell the truth, and bytes that steps share: "
+            f"{exact_text(abs(plan.bookkeeping))} {'less' if plan.bookkeeping > 0 else 'more'}"
+        )
+    return Table(
+        "Steps, least risk first",
+        (
+            Column("target", "name"),
+            Column("rule", "words"),
+            Column("saves", "number"),
+            Column("safety", "words"),
+            Column("total", "number"),
+            Column("evidence", "words", 120),
+        ),
+        tuple(rows),
+        rest,
+        note,
+    )
+
+
+def further(steps: Sequence[Step], shortfall: int, top: int) -> Table:
+    """Riskier steps, largest first, and which of them would close the gap."""
+    ranked = sorted(steps, key=lambda step: -step.unpacked)[:top]
+    rows = []
+    saved = 0
+    for step in ranked:
+        closes = saved < shortfall <= saved + step.unpacked
+        saved += step.unpacked
+        rows.append(
+            (
+                Name(one_line(printable(step.target))),
+                step.rule,
+                size_text(step.unpacked) + (" ← closes the gap" if closes else ""),
+                str(step.safety),
+                Name(one_line(step.why), prose=True),
+            )
+        )
+    return Table(
+        "Riskier steps that this policy does not take",
+        (
+            Column("target", "name"),
+            Column("rule", "words"),
+            Column("saves", "number"),
+            Column("safety", "words"),
+            Column("why", "words", 100),
+        ),
+        tuple(rows),
+        f"{len(steps) - len(ranked)} more" if len(steps) > len(ranked) else "",
+    )
+
+
+def refusals(refused: Sequence[Refusal], top: int) -> Table:
+    """What a guard forbade, with what it found."""
+    rows = tuple(
+        (
+            Name(one_line(printable(refusal.target))),
+            refusal.rule,
+            size_text(refusal.size),
+            Name(one_line(printable(refusal.evidence)), prose=True),
+        )
+        for refusal in refused[:top]
+    )
+    left = refused[top:]
+    return Table(
+        REFUSED,
+        (
+            Column("target", "name"),
+            Column("rule", "words"),
+            Column("size", "number"),
+            Column("evidence", "words"),
+        ),
+        rows,
+        f"{len(left)} more: {size_text(sum(refusal.size for refusal in left))}" if left else "",
+    )
+
+
+def _shown(steps: Sequence[Step], top: int) -> set[int]:
+    """Places of the largest steps."""
+    return set(sorted(range(len(steps)), key=lambda place: -steps[place].unpacked)[:top])
+
+
+def report(plan: Plan) -> str:
+    """The plan with all that was proposed around it, for programs."""
+    fields = json.loads(plan.to_json())
+    fields["fits"] = None if plan.budget is None else not plan.shortfall
+    fields["shortfall"] = plan.shortfall
+    fields["riskier"] = [_brief(step) for step in plan.riskier]
+    fields["spare"] = [_brief(step) for step in plan.spare]
+    fields["refusals"] = [
+        {
+            "rule": refusal.rule,
+            "target": printable(refusal.target),
+            "guard": refusal.guard,
+            "evidence": printable(refusal.evidence),
+            "size": refusal.size,
+        }
+        for refusal in plan.refusals
+    ]
+    fields["notes"] = list(plan.notes)
+    return json.dumps(fields, indent=1) + "\n"
+
+
+def _brief(step: Step) -> dict[str, object]:
+    return {
+        "id": printable(step.id),
+        "safety": str(step.safety),
+        "saves": {"unpacked": step.unpacked, "rootfs": step.rootfs},
+        "why": step.why,
+    }
+
+
+def text(plan: Plan, paper: Paper, top: int) -> str:
+    """The plan for people, on lines of text."""
+    from slimmer.formats.console import Pen, written
+
+    pen = Pen(paper)
+    first, *more = summary(plan)
+    blocks: list[RenderableType] = [pen.text(first, "bold"), *map(pen.text, more)]
+    for table in tables(plan, top):
+        if table.title == REFUSED:
+            blocks += ["", *_refusals(plan, pen, min(top, 10))]
+        elif table.rows:
+            blocks += ["", *pen.table(table)]
+    blocks += ["", *(pen.below(note, "dim") for note in plan.notes)]
+    return written(blocks, paper)
+
+
+def _refusals(plan: Plan, pen: Pen, top: int) -> Iterable[RenderableType]:
+    """Each refusal on two lines: the evidence is what matters, and must not be cut short."""
+    yield pen.text(REFUSED, "bold")
+    refused = [refusal for refusal in plan.refusals if refusal.size]
+    for refusal in refused[:top]:
+        target = one_line(printable(refusal.target))
+        yield pen.below(f"{size_text(refusal.size)}, {refusal.rule}: {target}")
+        yield pen.below(f"  {one_line(printable(refusal.evidence))}", "dim")
+    left = refused[top:]
+    if left:
+        more = f"… {len(left)} more: {size_text(sum(refusal.size for refusal in left))}"
+        yield pen.below(more if pen.paper.unicode else more.replace("…", "..."), "dim")
+
+
+def markdown(plan: Plan, top: int) -> str:
+    """The plan for a merge request."""
+    from slimmer.formats import markdown
+
+    lines = [*summary(plan), ""]
+    for table in tables(plan, top):
+        lines += markdown.table(table) if table.rows else ()
+    return "\n".join(lines) + "\n"
+
+
+def policies_text(policies: Sequence[Policy], paper: Paper) -> str:
+    """The shipped policies, a row each."""
+    from slimmer.formats.console import Pen, written
+
+    rows = tuple(
+        (
+            Name(policy.name),
+            str(policy.safety),
+            str(len(policy.rules)),
+            Name(policy.description, prose=True),
+        )
+        for policy in policies
+    )
+    columns = (
+        Column("policy", "name"),
+        Column("accepts", "words"),
+        Column("rules", "number"),
+        Column("", "words"),
+    )
+    return written(Pen(paper).table(Table("Policies", columns, rows)), paper)
+
+
+def policy_text(policy: Policy, paper: Paper) -> str:
+    """Every rule of a policy with its reason and its evidence, and what it keeps."""
+    from slimmer.formats.console import Pen, written
+
+    pen = Pen(paper)
+    blocks: list[RenderableType] = [pen.text(f"{policy.name}: {policy.description}", "bold")]
+    for rule in policy.rules:
+        guards = f", guarded by {', '.join(rule.guards)}" if rule.guards else ""
+        blocks += ["", pen.text(f"{rule.name}  ({rule.safety}, {rule.action}{guards})", "bold")]
+        blocks.append(pen.below(" ".join(rule.why.split())))
+        if rule.evidence:
+            blocks.append(pen.below(" ".join(rule.evidence.split()), "dim"))
+    if policy.keep:
+        blocks += ["", pen.text("keeps", "bold"), pen.below("  ".join(policy.keep.patterns))]
+    return written(blocks, paper)

@@ -1,0 +1,377 @@
+"""Plans: the steps chosen for an image, the budget they must meet, and what they promise.
+
+The solver picks the least risky steps that fit. A plan is bound to one image, can be written to a
+file, read by people, edited, and carried out later.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from slimmer.edits.edits import Changes
+from slimmer.image import Digest
+from slimmer.plan.steps import (
+    Budget,
+    PlanError,
+    Refusal,
+    Rewrite,
+    Step,
+    as_list,
+    step_json,
+    step_of,
+)
+from slimmer.policy import Safety
+from slimmer.splice import Splice, compose, view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from slimmer.analysis.facts import Subject
+    from slimmer.plan.steps import Action, Bookkeeper, Metric
+    from slimmer.policy import Policy
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps chosen for one image, and what they promise to the byte."""
+
+    image: Digest
+    """ID of the image that the plan is for; it fits no other."""
+    policy: str
+    budget: Budget | None
+    steps: tuple[Step, ...]
+    """In the order of the ladder: least risk first, most bytes first."""
+    spare: tuple[Step, ...]
+    """Steps that the accepted safety allows but the budget did not need."""
+    riskier: tuple[Step, ...]
+    """Steps beyond the accepted safety."""
+    refusals: tuple[Refusal, ...]
+    before: tuple[int, int]
+    """`unpacked` and `rootfs` of the image."""
+    after: tuple[int, int]
+    """`unpacked` and `rootfs` of the result, exact."""
+    changes: Changes
+    subject: Subject
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        subject: Subject,
+        policy: Policy,
+        actions: Mapping[str, Action],
+        bookkeeping: Iterable[Bookkeeper],
+        budget: Budget | None = None,
+        accept: Safety | None = None,
+    ) -> Plan:
+        """Propose every step of the policy, and choose.
+
+        Without a budget every step at or below `accept` (the policy's own level if None); with
+        one, the least risky set that fits, and inside one level the one that disturbs least.
+        """
+        accept = policy.safety if accept is None else accept
+        proposed: list[Step] = []
+        refusals: list[Refusal] = []
+        idle: list[str] = []
+        for rule in sorted(policy.rules, key=lambda rule: rule.safety):
+            action = actions.get(rule.action)
+            if action is None:
+                raise PlanError(f"{rule.where}: no action carries out {rule.action!r}")
+            found = list(action.propose(subject, rule))
+            if not found:
+                idle.append(rule.name)
+            for outcome in found:
+                if isinstance(outcome, Step):
+                    proposed.append(outcome)
+                else:
+                    refusals.append(outcome)
+        steps = _without_overlap(subject, proposed)
+        keepers = tuple(bookkeeping)
+        allowed = [step for step in steps if step.safety <= accept]
+        metric: Metric = budget.metric if budget else "unpacked"
+        chosen = allowed
+        if budget is not None:
+            excess = _sizes(subject)[_METRICS.index(metric)] - budget.maximum
+            # Hidden bytes are in no merged tree: dropping them saves nothing of `rootfs`.
+            helpful = sum(step.saves(metric) > 0 for step in allowed)
+            while True:
+                chosen = choose(allowed, excess, metric)
+                changes = settle(subject, chosen, keepers)
+                short = _promise(changes, metric) - budget.maximum
+                if short <= 0 or len(chosen) == helpful:
+                    break
+                excess += short  # the records cost, or shared bytes gave less than they promised
+        changes = settle(subject, chosen, keepers)
+        picked = {id(step) for step in chosen}
+        return cls(
+            subject.index.image.id,
+            policy.name,
+            budget,
+            tuple(chosen),
+            tuple(step for step in allowed if id(step) not in picked),
+            tuple(step for step in steps if step.safety > accept),
+            tuple(sorted(refusals, key=lambda refusal: -refusal.size)),
+            _sizes(subject),
+            (changes.after.unpacked, changes.after.rootfs),
+            changes,
+            subject,
+            (f"rules that found nothing in this image: {', '.join(idle)}",) if idle else (),
+        )
+
+    @property
+    def metric(self) -> Metric:
+        return self.budget.metric if self.budget else "unpacked"
+
+    @property
+    def shortfall(self) -> int:
+        """Bytes by which the result is over the budget; 0 where it fits or none was set."""
+        if self.budget is None:
+            return 0
+        return max(0, self.after[_METRICS.index(self.metric)] - self.budget.maximum)
+
+    @property
+    def bookkeeping(self) -> int:
+        """Bytes that the result differs from the sum of the steps: rewritten records, and bytes
+        that two steps share."""
+        at = _METRICS.index(self.metric)
+        return (
+            self.before[at] - self.after[at] - sum(step.saves(self.metric) for step in self.steps)
+        )
+
+    @property
+    def digest(self) -> Digest:
+        """Identifies the plan: the same image and steps give the same digest."""
+        return Digest.of(self.to_json().encode())
+
+    def to_json(self) -> str:
+        """The plan as a file: versioned, for people to read and to drop steps from."""
+        return (
+            json.dumps(
+                {
+                    "schema_version": SCHEMA_VERSION,
+                    "image": self.image,
+                    "policy": self.policy,
+                    "budget": None
+                    if self.budget is None
+                    else {"max": self.budget.maximum, "metric": self.budget.metric},
+                    "before": dict(zip(_METRICS, self.before, strict=True)),
+                    "after": dict(zip(_METRICS, self.after, strict=True)),
+                    "steps": [step_json(step, self.subject) for step in self.steps],
+                },
+                indent=1,
+                ensure_ascii=True,
+            )
+            + "\n"
+        )
+
+    @classmethod
+    def read(
+        cls,
+        text: str,
+        subject: Subject,
+        actions: Mapping[str, Action],
+        bookkeeping: Iterable[Bookkeeper],
+        source: str = "plan",
+    ) -> Plan:
+        """Read a plan file for the image it was made for, and work out anew what it promises.
+
+        Raises PlanError for another image, for a path that the image does not have, for an
+        unknown version, action or key.
+        """
+        fields = _read_json(text, source)
+        if fields.get("schema_version") != SCHEMA_VERSION:
+            raise PlanError(
+                f"{source}: expected schema_version {SCHEMA_VERSION}, "
+                f"got {fields.get('schema_version')!r}",
+                hint="make the plan again with this version of slimmer",
+            )
+        image = subject.index.image.id
+        if fields.get("image") != image:
+            raise PlanError(
+                f"{source} is a plan for the image {str(fields.get('image'))[:19]}, "
+                f"not for {image[:19]}",
+                hint="make a plan for this image: slimmer plan IMAGE -o plan.json",
+            )
+        budget = fields.get("budget")
+        steps: list[Step] = []
+        for number, entry in enumerate(as_list(fields.get("steps"), f"{source}: steps")):
+            where = f"{source}: steps[{number}]"
+            step = step_of(entry, subject, where)
+            action = actions.get(step.action)
+            if action is None:
+                raise PlanError(f"{where}.action: there is no action {step.action!r}")
+            steps.append(action.restore(subject, step))
+        changes = settle(subject, steps, tuple(bookkeeping))
+        return cls(
+            image,
+            str(fields.get("policy", "")),
+            Budget.of(int(budget["max"]), str(budget["metric"]))
+            if isinstance(budget, dict) and {"max", "metric"} <= budget.keys()
+            else None,
+            tuple(steps),
+            (),
+            (),
+            (),
+            _sizes(subject),
+            (changes.after.unpacked, changes.after.rootfs),
+            changes,
+            subject,
+        )
+
+
+_METRICS: tuple[Metric, ...] = ("unpacked", "rootfs")
+
+
+def choose(steps: Sequence[Step], excess: int, metric: Metric) -> list[Step]:
+    """The least risky steps that save `excess` bytes; all of them where they do not.
+
+    Level by level: a level is taken whole only when it is needed whole. Within the last one the
+    set that disturbs the fewest bytes is a covering knapsack; `_cheapest` solves it to within a
+    factor of two, and exactly where one step is enough.
+    """
+    if excess <= 0:
+        return []
+    chosen: list[Step] = []
+    for level in Safety:
+        here = [step for step in steps if step.safety == level and step.saves(metric) > 0]
+        saves = sum(step.saves(metric) for step in here)
+        if saves >= excess:
+            wanted = {id(step) for step in _cheapest(here, excess, metric)}
+            return chosen + [step for step in here if id(step) in wanted]
+        chosen += here
+        excess -= saves
+    return chosen
+
+
+def _cheapest(steps: Sequence[Step], excess: int, metric: Metric) -> list[Step]:
+    """Steps that save `excess` together and disturb few bytes; all of them together suffice.
+
+    Steps are taken by bytes saved for bytes disturbed; at each point the cheapest single step
+    that would finish the job is tried as the last one, and the best of all these sets wins.
+    """
+    ranked = sorted(
+        steps, key=lambda step: (-step.saves(metric) / max(step.disturbs, 1), step.saves(metric))
+    )
+    best: list[Step] = []
+    cost = -1
+    saved = spent = 0
+    for place, step in enumerate(ranked):
+        last = min(
+            (one for one in ranked[place:] if saved + one.saves(metric) >= excess),
+            key=lambda one: one.disturbs,
+            default=None,
+        )
+        if last is not None and (cost < 0 or spent + last.disturbs < cost):
+            best = [*ranked[:place], last]
+            cost = spent + last.disturbs
+        saved += step.saves(metric)
+        spent += step.disturbs
+        if saved >= excess:
+            break
+    left = sum(step.saves(metric) for step in best)
+    for step in sorted(best, key=lambda step: -step.disturbs):
+        if left - step.saves(metric) >= excess:
+            best.remove(step)
+            left -= step.saves(metric)
+    return best
+
+
+def settle(subject: Subject, steps: Iterable[Step], bookkeeping: Iterable[Bookkeeper]) -> Changes:
+    """What a set of steps does to the image, records included."""
+    steps = tuple(steps)
+    removed = frozenset(path for step in steps for path in step.removes)
+    splices = _combined(subject, steps, removed)
+    additions = [addition for step in steps for addition in step.additions]
+    added = {addition.header.path for addition in additions}
+    for keeper in bookkeeping:
+        for rewrite in keeper(subject, removed, splices):
+            if rewrite.path not in added:
+                splices.setdefault(rewrite.path, rewrite.splice)
+    return Changes.of(
+        subject.index,
+        removed,
+        (drop for step in steps for drop in step.drops),
+        splices,
+        (twin for step in steps for twin in step.twins),
+        additions,
+        subject.stays,
+    )
+
+
+def _combined(
+    subject: Subject, steps: Iterable[Step], removed: frozenset[bytes]
+) -> dict[bytes, Splice]:
+    """One splice for each rewritten file: the second step works on what the first one made."""
+    wanted: dict[bytes, list[Rewrite]] = {}
+    for step in steps:
+        for rewrite in step.rewrites:
+            if rewrite.path not in removed:
+                wanted.setdefault(rewrite.path, []).append(rewrite)
+    splices = {path: rewrites[0].splice for path, rewrites in wanted.items()}
+    several = [path for path, rewrites in wanted.items() if len(rewrites) > 1]
+    for path, read in subject.readers(several):
+        splice = splices[path]
+        for rewrite in wanted[path][1:]:
+            if rewrite.again is None:
+                splice = rewrite.splice
+                continue
+            further = rewrite.again(view(read, splice), splice.size)
+            if further is not None:
+                splice = compose(splice, further)
+        splices[path] = splice
+    return splices
+
+
+def _without_overlap(subject: Subject, steps: Iterable[Step]) -> list[Step]:
+    """Steps in ladder order, each path taken by the first that names it and counted once."""
+    taken: set[bytes] = set()
+    dropped: set[tuple[int, int]] = set()
+    size_of = subject.ledger.size_of
+    result: list[Step] = []
+    for step in sorted(steps, key=lambda step: (step.safety, -step.unpacked, step.id)):
+        removes = tuple(path for path in step.removes if path not in taken)
+        drops = tuple(drop for drop in step.drops if drop not in dropped)
+        rewrites = tuple(rewrite for rewrite in step.rewrites if rewrite.path not in taken)
+        lost = sum(size_of.get(path, 0) for path in step.removes if path in taken) + sum(
+            rewrite.before - rewrite.splice.size
+            for rewrite in step.rewrites
+            if rewrite.path in taken
+        )
+        if (removes, drops, rewrites) != (step.removes, step.drops, step.rewrites):
+            step = replace(
+                step,
+                removes=removes,
+                drops=drops,
+                rewrites=rewrites,
+                unpacked=step.unpacked - lost,
+                rootfs=step.rootfs - lost,
+                disturbs=max(0, step.disturbs - lost),
+            )
+        if step.unpacked <= 0 and step.rootfs <= 0:
+            continue
+        taken.update(removes)
+        dropped.update(drops)
+        result.append(step)
+    return result
+
+
+def _sizes(subject: Subject) -> tuple[int, int]:
+    return subject.index.unpacked, subject.index.rootfs
+
+
+def _promise(changes: Changes, metric: Metric) -> int:
+    return changes.after.unpacked if metric == "unpacked" else changes.after.rootfs
+
+
+def _read_json(text: str, source: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"{source}: expected a plan in JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise PlanError(f"{source}: expected a plan, got {type(fields).__name__}")
+    return fields
