@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 from tiny import image, layer
 
 from slimmer import owners
@@ -65,7 +66,7 @@ def images(draw: st.DrawFn) -> Index:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(index=images())
 def test_every_byte_is_put_on_one_owner_or_told_to_be_hidden(index: Index):
     ledger = Attribution.of(index, owners.default)
@@ -77,7 +78,7 @@ def test_every_byte_is_put_on_one_owner_or_told_to_be_hidden(index: Index):
     assert index.unpacked == sum(by_owner.values()) + index.overwritten + index.deleted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(index=images())
 def test_every_visible_path_has_one_owner_and_one_category(index: Index):
     ledger = Attribution.of(index, owners.default)
@@ -87,7 +88,7 @@ def test_every_visible_path_has_one_owner_and_one_category(index: Index):
     assert sum(len(paths) for paths in ledger.paths().values()) == len(index.visible)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(index=images())
 def test_categories_add_up_to_what_is_visible(index: Index):
     ledger = Attribution.of(index, owners.default)
@@ -97,7 +98,7 @@ def test_categories_add_up_to_what_is_visible(index: Index):
     assert all(size >= 0 for size in parts)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(index=images())
 def test_disputes_are_kept_exactly_where_two_owners_name_a_file(index: Index):
     ledger = Attribution.of(index, owners.default)
@@ -115,7 +116,7 @@ def test_disputes_are_kept_exactly_where_two_owners_name_a_file(index: Index):
         assert all(claim.owner != dispute.kept.owner for claim in dispute.refused)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(index=images())
 def test_the_graph_counts_the_ledger_s_bytes_and_no_others(index: Index):
     ledger = Attribution.of(index, owners.default)
@@ -126,7 +127,7 @@ def test_the_graph_counts_the_ledger_s_bytes_and_no_others(index: Index):
         assert distribution.size == sum(ledger.size_of.get(path, 0) for path in mine)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(index=images())
 def test_the_ledger_is_the_same_every_time(index: Index):
     one, other = (Attribution.of(index, owners.default) for _ in range(2))
@@ -179,7 +180,7 @@ def mutated(draw: st.DrawFn) -> dict[str, bytes]:
     return files
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(files=mutated())
 def test_no_evidence_whatever_makes_a_rule_or_the_graph_fail(files: dict[str, bytes]):
     index = Index.scan(

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from synthetic_elf import PAGE, Load, Part, at, elf, fatbin, memory
+from thorough import examples
 
 from slimmer.actions.device_code import prune
 from slimmer.actions.symbols import strip
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SLOW = settings(
-    max_examples=150,
+    max_examples=examples(150),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 from tiny import image, oci
 
 from slimmer import stores
@@ -243,7 +244,7 @@ def with_parents(
     return result
 
 
-@settings(max_examples=600, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=examples(600), suppress_health_check=[HealthCheck.filter_too_much])
 @given(LAYERS)
 def test_visible_is_what_a_naive_unpacker_makes(
     layers: list[list[tuple[tarfile.TarInfo, bytes]]],
@@ -282,7 +283,7 @@ def _first(index: Index, path: bytes):
     return next(other for other in layer.headers if other.path == header.link)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(LAYERS)
 def test_every_byte_is_visible_overwritten_or_deleted(
     layers: list[list[tuple[tarfile.TarInfo, bytes]]],
@@ -356,7 +357,7 @@ needs_umoci = pytest.mark.skipif(
 @pytest.mark.compat
 @needs_umoci
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )

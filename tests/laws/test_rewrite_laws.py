@@ -10,6 +10,7 @@ import odd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 from tiny import Bytes, config, image, layer
 
 from slimmer.edits.edits import Changes
@@ -174,7 +175,7 @@ def promised(changes: Changes, new: set[bytes]) -> Mapping[bytes, tuple[object, 
     return expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(layers(), min_size=1, max_size=4), st.data())
 def test_the_written_tree_is_the_old_one_minus_exactly_the_removals(
     tars: list[bytes], data: st.DataObject
@@ -190,7 +191,7 @@ def test_the_written_tree_is_the_old_one_minus_exactly_the_removals(
     assert removed >= {path for path in changes.removed if before.visible[path].kind != DIRECTORY}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(layers(), min_size=1, max_size=4), st.data())
 def test_flattened_it_shows_the_same_tree_in_fewer_layers(tars: list[bytes], data: st.DataObject):
     source = image(*tars)
@@ -209,7 +210,7 @@ def test_flattened_it_shows_the_same_tree_in_fewer_layers(tars: list[bytes], dat
         assert after.unpacked == after.rootfs == changes.after.rootfs
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(layers(), min_size=1, max_size=4), st.data())
 def test_overlaid_it_shows_the_same_tree_and_every_layer_is_as_it_was(
     tars: list[bytes], data: st.DataObject
@@ -238,7 +239,7 @@ def _single(index: Index, path: bytes) -> bool:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(layers(), min_size=1, max_size=3))
 def test_no_changes_give_the_same_image(tars: list[bytes]):
     source = image(*tars)
@@ -246,7 +247,7 @@ def test_no_changes_give_the_same_image(tars: list[bytes]):
     assert source.id == written(source, Changes.of(scan(source))).id
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(layers(), min_size=2, max_size=3), st.data())
 def test_an_untouched_layer_keeps_its_digest_and_twice_gives_the_same(
     tars: list[bytes], data: st.DataObject

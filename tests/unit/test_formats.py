@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
+from thorough import examples
 
 from slimmer.formats import json as json_format
 from slimmer.formats import markdown, text
@@ -326,7 +327,7 @@ def test_no_name_acts_in_markdown(name: bytes | str):
     assert all("\n" not in span for span in spans)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.text("|\\`<>ab \n*_[]()!@#&;", min_size=1, max_size=12).filter(str.strip))
 def test_no_name_acts_in_markdown_whatever_it_is(name: str):
     types, _, cells = rendered(markdown.render(hostile(name)))

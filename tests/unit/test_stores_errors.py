@@ -22,6 +22,7 @@ from media import (
     index_of,
     tar,
 )
+from thorough import examples
 from tiny import config, layer
 
 from slimmer import stores
@@ -208,7 +209,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @settings(
-    max_examples=400,
+    max_examples=examples(400),
     deadline=5000,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -263,7 +264,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(["index.json", "manifest.json"]), value=JSON, raw=JSON)
 def test_whatever_json_the_lists_hold_only_our_own_error_comes(
     tmp_path: Path, name: str, value: object, raw: object

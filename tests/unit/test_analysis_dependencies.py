@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 from tiny import config, image, layer
 
 from slimmer import owners
@@ -299,7 +300,7 @@ def reachable(graph: DependencyGraph, without: Owner | None) -> set[Owner]:
     return reached
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(held=graphs())
 def test_retained_equals_what_a_walk_without_it_no_longer_reaches(held: DependencyGraph):
     everything = reachable(held, None)
@@ -310,7 +311,7 @@ def test_retained_equals_what_a_walk_without_it_no_longer_reaches(held: Dependen
         assert sum(held.distributions[one].size for one in gone) == held.retained(owner)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(held=graphs())
 def test_roots_are_requested_or_required_by_nobody_outside_their_circle(held: DependencyGraph):
     for root in held.roots:
@@ -326,7 +327,7 @@ def test_roots_are_requested_or_required_by_nobody_outside_their_circle(held: De
             assert set(distribution.required_by) <= below
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(held=graphs())
 def test_chains_are_walks_from_a_root_and_none_is_longer_than_needed(held: DependencyGraph):
     for owner in held.distributions:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import examples
 from tiny import image, layer
 
 from slimmer.attribution import Attribution, Claim, Owner
@@ -163,7 +164,7 @@ def test_many_files_of_one_size_stay_a_bounded_tree():
 NAMES = st.sampled_from(["a", "b", "__proto__", "c.py", "d.so", "e.txt"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.dictionaries(
         st.lists(NAMES, min_size=1, max_size=5).map(lambda steps: "/".join([*steps, "file.py"])),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 from slimmer.errors import SlimmerError
 from slimmer.tar.reading import (
@@ -126,7 +127,7 @@ def test_headers_and_contents_put_together_are_the_tar_again(tar: bytes, size: i
     assert not tar[len(again) :].strip(b"\0")
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(tars())
 def test_tarfile_reads_the_same(tar: bytes):
     with tarfile.open(fileobj=io.BytesIO(tar), encoding="utf-8", errors="surrogateescape") as other:
@@ -171,7 +172,7 @@ def test_a_truncated_tar_is_told_or_ends_between_members(tar: bytes, data: st.Da
     assert whole[: len(found)] == found
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(tars(), st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=8))
 @example(b"\0" * 100, [])
 def test_whatever_is_damaged_nothing_but_our_own_error_comes(
@@ -186,7 +187,7 @@ def test_whatever_is_damaged_nothing_but_our_own_error_comes(
         pass
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(tars(), st.lists(st.tuples(st.integers(0, 511), st.integers(0, 255)), max_size=4))
 def test_a_damaged_field_under_a_right_checksum_is_no_traceback_either(
     tar: bytes, changes: list[tuple[int, int]]
