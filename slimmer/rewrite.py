@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from slimmer.plan.plan import Plan
 
 Mode = Literal["rewrite", "flatten", "overlay"]
-PLAN_LABEL = "io.slimmer.plan.plan"
+PLAN_LABEL = "io.slimmer.plan"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
 BASE_NAME = "org.opencontainers.image.base.name"
 CHUNKED = "io.github.containers.zstd-chunked."

@@ -282,7 +282,7 @@ def test_history_and_runtime_config_are_carried_and_say_what_happened():
     assert (("A", "b"),) == after.config.environment
     assert "me" == after.config.user
     assert source.id == dict(after.config.labels)["org.opencontainers.image.base.digest"]
-    assert Digest.of(b"plan") == dict(after.config.labels)["io.slimmer.plan.plan"]
+    assert Digest.of(b"plan") == dict(after.config.labels)["io.slimmer.plan"]
 
 
 def _tar(files: dict[str, bytes]) -> bytes:
