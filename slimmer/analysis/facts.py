@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from slimmer.analysis.dependencies import DependencyGraph
     from slimmer.analysis.imports import Importers
     from slimmer.analysis.linkage import Linkage
+    from slimmer.analysis.texts import Texts
     from slimmer.attribution import Attribution
     from slimmer.image import Read
     from slimmer.index import Index
@@ -214,6 +215,13 @@ class Subject:
         from slimmer.analysis.linkage import Linkage
 
         return Linkage.of(self.index, self.readers)
+
+    @cached_property
+    def texts(self) -> Texts:
+        """What can name a file, a module, a program or a library."""
+        from slimmer.analysis.texts import Texts
+
+        return Texts(self.index, self.readers)
 
     @cached_property
     def importers(self) -> Importers:
