@@ -215,9 +215,10 @@ class Index:
         Returns the path as far as it could be followed where something is missing, and the path
         unchanged where symlinks run in a circle.
         """
-        return resolve(path, self._link)
+        return resolve(path, self.link)
 
-    def _link(self, path: bytes) -> bytes | None:
+    def link(self, path: bytes) -> bytes | None:
+        """Where a symlink leads, as it is written; None where the path is none."""
         header = self.visible.get(path)
         return header.link if header is not None and header.kind == SYMLINK else None
 

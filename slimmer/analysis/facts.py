@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from slimmer.analysis.dependencies import DependencyGraph
     from slimmer.analysis.imports import Importers
     from slimmer.analysis.linkage import Linkage
+    from slimmer.analysis.starts import Starts
     from slimmer.analysis.texts import Texts
     from slimmer.attribution import Attribution
     from slimmer.image import Read
@@ -215,6 +216,13 @@ class Subject:
         from slimmer.analysis.linkage import Linkage
 
         return Linkage.of(self.index, self.readers)
+
+    @cached_property
+    def starts(self) -> Starts:
+        """What the image starts, and what its start names."""
+        from slimmer.analysis.starts import Starts
+
+        return Starts.of(self.index, self.readers)
 
     @cached_property
     def texts(self) -> Texts:
