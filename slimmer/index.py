@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from slimmer.files import File, Files, join, parent
 from slimmer.image import ImageError
 from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, SYMLINK, Header, normalised
 
@@ -92,6 +93,8 @@ class Index:
     """Path → number of the layer that shows it."""
     evidence: Mapping[bytes, bytes]
     """Path → content (or its beginning) of the visible files that were asked for."""
+    files: Files
+    """The files that have several names."""
     problems: tuple[str, ...]
 
     @classmethod
@@ -146,8 +149,12 @@ class Index:
         ]
         members = _through_symlinks(members, problems)
         layers = _lay(image.layers, members)
-        layers = _promote(layers)
-        problems += _lost_links(layers)
+        files = Files.of(layers)
+        layers = _promote(layers, files)
+        problems += [
+            f"layer {number}: {len(lost)} hard links to nothing, such as {lost[0].path!r}"
+            for number, lost in files.lost.items()
+        ]
         visible: dict[bytes, Header] = {}
         layer_of: dict[bytes, int] = {}
         for layer in layers:
@@ -156,17 +163,15 @@ class Index:
             layer_of.update(dict.fromkeys(paths, layer.number))
         evidence: dict[bytes, bytes] = {}
         for layer, scan in zip(layers, scans, strict=True):
-            if not scan.contents:
-                continue
-            read = {layer.headers[place].path: text for place, text in scan.contents.items()}
-            evidence |= {
-                path: text for path, text in read.items() if layer_of.get(path) == layer.number
-            }
-            for header in layer.visible:
+            for place, text in scan.contents.items():
+                header = layer.headers[place]
+                if visible.get(header.path) is header:
+                    evidence[header.path] = text
                 # uv links site-packages to its cache, so the first name of a RECORD may lie there
-                if header.kind is HARDLINK and header.link in read:
-                    evidence[header.path] = read[header.link]
-        return cls(image, layers, visible, layer_of, evidence, tuple(problems))
+                file = files.by_member.get((layer.number, place))
+                if file is not None:
+                    evidence.update(dict.fromkeys(file.names, text))
+        return cls(image, layers, visible, layer_of, evidence, files, tuple(problems))
 
     @property
     def unpacked(self) -> int:
@@ -185,6 +190,19 @@ class Index:
     @property
     def deleted(self) -> int:
         return sum(layer.deleted for layer in self.layers)
+
+    def file(self, path: bytes) -> File | None:
+        """What a visible path stands for; None for a hard link to nothing.
+
+        Raises KeyError for a path that is not visible.
+        """
+        file = self.files.by_path.get(path)
+        if file is not None:
+            return file
+        header = self.visible[path]
+        if header.kind is HARDLINK:
+            return None
+        return File(self.layer_of[path], header, (), (path,))
 
     def droppable(self) -> Iterator[tuple[int, Hidden]]:
         """Hidden files that can leave their layer without anything else coming to light.
@@ -220,6 +238,9 @@ class Index:
     def link(self, path: bytes) -> bytes | None:
         """Where a symlink leads, as it is written; None where the path is none."""
         header = self.visible.get(path)
+        if header is not None and header.kind == HARDLINK:
+            file = self.files.by_path.get(path)  # a symlink may have several names too
+            header = file.holder if file else None
         return header.link if header is not None and header.kind == SYMLINK else None
 
 
@@ -279,12 +300,13 @@ def _through_symlinks(
         parents.update(
             [header.path[: header.path.rfind(b"/")] for header in headers if b"/" in header.path]
         )
-    for parent in list(parents):
-        while b"/" in parent:
-            parent = parent[: parent.rfind(b"/")]
-            if parent in parents:
+        parents.update([parent(header.link) for header in headers if header.kind is HARDLINK])
+    for folder in list(parents):
+        while b"/" in folder:
+            folder = parent(folder)
+            if folder in parents:
                 break
-            parents.add(parent)
+            parents.add(folder)
     if links.isdisjoint(parents):
         return members
     now: dict[bytes, bytes] = {}
@@ -295,16 +317,16 @@ def _through_symlinks(
             if name == OPAQUE:
                 _forget(now, directory, below_only=True)
             elif name.startswith(WHITEOUT):
-                _forget(now, _join(directory, name[4:]))
+                _forget(now, join(directory, name[4:]))
         placed: list[Header] = []
         for header in headers:
             directory, _, name = header.path.rpartition(b"/")
             real = resolve(directory, now.get) if directory else directory
             if real != directory:
-                header = header._replace(path=_join(real, name))
+                header = header._replace(path=join(real, name))
             if header.kind is HARDLINK:
                 target, _, last = header.link.rpartition(b"/")
-                header = header._replace(link=_join(resolve(target, now.get), last))
+                header = header._replace(link=join(resolve(target, now.get), last))
             if header.kind is SYMLINK:
                 now[header.path] = header.link
             else:
@@ -323,10 +345,6 @@ def _forget(links: dict[bytes, bytes], path: bytes, *, below_only: bool = False)
         link for link in links if link.startswith(below) or (link == path and not below_only)
     ]:
         del links[gone]
-
-
-def _join(directory: bytes, name: bytes) -> bytes:
-    return directory + b"/" + name if directory else name
 
 
 _Event = tuple[int, Literal["overwritten", "deleted"], bytes]
@@ -409,7 +427,7 @@ def _lay(layers: Sequence[Layer], members: Sequence[Sequence[Header]]) -> tuple[
                     hint="the layer is damaged; rebuild it",
                 )
             elif not name.startswith(WHITEOUT + WHITEOUT):  # aufs's own bookkeeping removes nothing
-                gone = _join(directory, name[len(WHITEOUT) :])
+                gone = join(directory, name[len(WHITEOUT) :])
                 exact[gone] = below[gone] = (number, "deleted", gone)
         for header in mine:
             path = header.path
@@ -419,85 +437,47 @@ def _lay(layers: Sequence[Layer], members: Sequence[Sequence[Header]]) -> tuple[
     return tuple(reversed(result))
 
 
-def _lost_links(layers: Sequence[LayerIndex]) -> Iterator[str]:
-    """Hard links whose file is in no layer: unpackers stumble over them."""
-    below: set[bytes] = set()
-    linked = [any(header.kind is HARDLINK for header in layer.headers) for layer in layers]
-    if not any(linked):
-        return
-    for layer, has_links in zip(layers, linked, strict=True):
-        below.update([header.path for header in layer.headers])
-        if not has_links:
-            continue
-        lost = [
-            header.path
-            for header in layer.headers
-            if header.kind is HARDLINK and (header.link == header.path or header.link not in below)
-        ]
-        if lost:
-            yield f"layer {layer.number}: {len(lost)} hard links to nothing, such as {lost[0]!r}"
-
-
-def _promote(layers: tuple[LayerIndex, ...]) -> tuple[LayerIndex, ...]:
+def _promote(layers: tuple[LayerIndex, ...], files: Files) -> tuple[LayerIndex, ...]:
     """Let a visible hard link carry the bytes whose first name is hidden.
 
     A hard link has no content of its own in the tar; as long as one name of a file is visible, so
     is its content, once.
     """
-    lost = {
-        (layer.number, hidden.header.path): hidden
+    hidden = {
+        id(one.header): (layer.number, place)
         for layer in layers
-        for hidden in layer.hidden
-        if hidden.size and hidden.layer != layer.number
+        if layer.number in files.held
+        for place, one in enumerate(layer.hidden)
+        if one.size
     }
-    if not lost:
-        return layers
-    names: dict[int, dict[bytes, Header]] = {}
-    carried: set[int] = set()
-    result: list[LayerIndex] = []
-    for layer in layers:
-        visible = list(layer.visible)
-        for place, header in enumerate(visible):
-            if header.kind is not HARDLINK:
-                continue
-            key = _first_name(layers, names, layer.number, header)
-            hidden = lost.pop(key, None) if key else None
-            if hidden is not None:
-                carried.add(id(hidden))
-                visible[place] = header._replace(size=hidden.size)
-        result.append(replace(layer, visible=tuple(visible)))
+    carried: dict[int, dict[int, int]] = {}
+    """Layer → number of a hidden member whose bytes are to be seen → 0, its size from now on."""
+    sizes: dict[int, dict[bytes, int]] = {}
+    for number, linked in files.held.items():
+        for file in linked:
+            found = hidden.get(id(file.holder))
+            if found is not None and file.names:
+                carried.setdefault(number, {})[found[1]] = 0
+                heir = file.names[0]
+                # Of several links of that path the newest is the one to be seen.
+                shown_in = next(n for n, one in reversed(file.links) if one.path == heir)
+                sizes.setdefault(shown_in, {})[heir] = file.size
     if not carried:
         return layers
-    return tuple(
-        replace(
-            layer,
-            hidden=tuple(
-                hidden._replace(size=0) if id(hidden) in carried else hidden
-                for hidden in layer.hidden
-            ),
-        )
-        for layer in result
-    )
-
-
-def _first_name(
-    layers: Sequence[LayerIndex],
-    names: dict[int, dict[bytes, Header]],
-    number: int,
-    link: Header,
-) -> tuple[int, bytes] | None:
-    """Layer and path of the member that holds a hard link's content."""
-    seen = {link.path}
-    target = link.link
-    while number >= 0:
-        if number not in names:
-            names[number] = {header.path: header for header in layers[number].headers}
-        header = names[number].get(target)
-        if header is None:
-            number -= 1
-        elif header.kind is HARDLINK and header.link not in seen:
-            seen.add(target)
-            target = header.link
-        else:
-            return number, target
-    return None
+    result: list[LayerIndex] = []
+    for layer in layers:
+        gone, grown = carried.get(layer.number, {}), sizes.get(layer.number, {})
+        if gone or grown:
+            layer = replace(
+                layer,
+                hidden=tuple(
+                    one._replace(size=0) if place in gone else one
+                    for place, one in enumerate(layer.hidden)
+                ),
+                visible=tuple(
+                    header._replace(size=grown[header.path]) if header.path in grown else header
+                    for header in layer.visible
+                ),
+            )
+        result.append(layer)
+    return tuple(result)

@@ -88,6 +88,34 @@ def layer(
     return buffer.getvalue()
 
 
+KINDS = {
+    "file": tarfile.REGTYPE,
+    "folder": tarfile.DIRTYPE,
+    "symlink": tarfile.SYMTYPE,
+    "link": tarfile.LNKTYPE,
+    "fifo": tarfile.FIFOTYPE,
+}
+
+
+def tar(*members: tuple[str, str, bytes | str]) -> bytes:
+    """A layer's tar in exactly this order: kind, path, and the content or what it links to."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as out:
+        for kind, name, more in members:
+            member = tarfile.TarInfo(name)
+            member.type = KINDS[kind]
+            member.mode = 0o755 if kind == "folder" else 0o644
+            member.mtime = 1_700_000_000
+            content = b""
+            if isinstance(more, bytes):
+                content = more
+                member.size = len(content)
+            else:
+                member.linkname = more
+            out.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
 def config(
     tars: Iterable[bytes],
     created_by: Iterable[str] = (),

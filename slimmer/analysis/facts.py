@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slimmer.names import printable
 from slimmer.policy import Globs, Selector
-from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, SYMLINK
+from slimmer.tar.reading import DIRECTORY, FILE, SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -150,23 +150,11 @@ class Subject:
         by_layer: dict[int, dict[int, list[bytes]]] = {}
         headers: dict[int, dict[int, Header]] = {}
         for path in paths:
-            header = self.index.visible[path]
-            number = self.index.layer_of[path]
-            if header.kind is HARDLINK:
-                holder = next(
-                    (
-                        one
-                        for one in reversed(self.index.layers[number].headers)
-                        if one.path == header.link and one.kind is FILE
-                    ),
-                    None,
-                )
-                if holder is None:
-                    continue
-                header = holder
-            if header.kind is FILE and not header.sparse:
-                by_layer.setdefault(number, {}).setdefault(header.start, []).append(path)
-                headers.setdefault(number, {})[header.start] = header
+            file = self.index.file(path)
+            if file is not None and file.holder.kind is FILE and not file.holder.sparse:
+                start = file.holder.start
+                by_layer.setdefault(file.layer, {}).setdefault(start, []).append(path)
+                headers.setdefault(file.layer, {})[start] = file.holder
         for number, wanted in sorted(headers.items()):
             content = self.index.layers[number].layer.content
             for header, read in content.files(wanted.values()):
@@ -175,19 +163,16 @@ class Subject:
 
     @cached_property
     def linked(self) -> Mapping[tuple[int, bytes], tuple[bytes, ...]]:
-        """Visible names of each file that has several: (layer, first name) → names."""
-        visible = self.index.visible
-        layer_of = self.index.layer_of
-        names: dict[tuple[int, bytes], list[bytes]] = {}
-        for path, header in visible.items():
-            if header.kind is HARDLINK:
-                number = layer_of[path]
-                first = header.link
-                known = names.setdefault((number, first), [])
-                if not known and layer_of.get(first) == number and visible[first].kind is FILE:
-                    known.append(first)
-                known.append(path)
-        return {key: tuple(known) for key, known in names.items()}
+        """Visible names of each file that has hard links: (layer, path of what holds it) → names.
+
+        `Index.file` leads from any of these names to the others.
+        """
+        return {
+            (number, file.holder.path): file.names
+            for number, files in self.index.files.held.items()
+            for file in files
+            if file.names
+        }
 
     @cached_property
     def symlinks(self) -> Sequence[tuple[bytes, bytes]]:
@@ -208,7 +193,8 @@ class Subject:
     def contents(self, paths: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Whole small files."""
         for path, read in self.readers(paths):
-            yield path, read(0, self.index.visible[path].size)
+            file = self.index.file(path)
+            yield path, read(0, file.size if file is not None else 0)
 
     @cached_property
     def linkage(self) -> Linkage:
