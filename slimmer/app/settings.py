@@ -19,7 +19,8 @@ The same keys in both. A command's own options win over them, and add to lists.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimmer.errors import SlimmerError
@@ -34,6 +35,11 @@ LISTS = ("swap", "find-links", "requirements")
 POLICY = ("name", "description", "extends", "safety", "keep", "keep-owners", "rules")
 """What a policy file may say too: it applies on top of `policy`."""
 KEYS = (*TEXTS, *LISTS, "budget", *POLICY)
+FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("slimmer.toml", ()),
+    ("pyproject.toml", ("tool", "slimmer")),
+)
+"""Names in the working folder, in the order in which they are looked for, with their tables."""
 
 
 class SettingsError(SlimmerError):
@@ -46,6 +52,8 @@ class Settings:
 
     source: str = ""
     """File and table, for messages."""
+    file: str = ""
+    """The file that was asked for by name; empty where it was found in the working folder."""
     image: str = ""
     policy: str = ""
     accept: str = ""
@@ -108,7 +116,7 @@ class Settings:
         budget = _table(table.get("budget", {}), place("budget"))
         metric = _text(budget, "metric", place("budget.metric"))
         return cls(
-            where,
+            source=where,
             image=texts["image"],
             policy=texts["policy"],
             accept=texts["accept"],
@@ -141,6 +149,31 @@ class Settings:
         if isinstance(extends, list) and (base or not extends):
             table["extends"] = [base or "safe", *extends]
         return Policy.of({"name": base or "safe", **table}, self.source, find)
+
+
+def load(named: str | None = None) -> Settings:
+    """The project's settings: of the file of that name, or of the first of FILES in the working
+    folder; empty ones where it has none. Raises SlimmerError."""
+    if named is not None:
+        path = Path(named)
+        tables: tuple[str, ...] = ("tool", "slimmer") if path.name == "pyproject.toml" else ()
+        found = Settings.parse(_read(path), named, *tables)
+        if found is None:
+            raise SettingsError(f"{named} has no table [tool.slimmer]")
+        return replace(found, file=named)
+    for name, tables in FILES:
+        if Path(name).is_file():
+            found = Settings.parse(_read(Path(name)), name, *tables)
+            if found is not None:
+                return found
+    return Settings()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8", hint="TOML files are") from None
 
 
 def _table(value: object, where: str) -> Mapping[str, Any]:

@@ -1,8 +1,9 @@
 """The command line: argv, environment, stdout and exit code. Nothing else touches them.
 
 One command, one module: a name in COMMANDS is a module of this package with `add(commands)`, which
-describes its arguments, and `run(options, rim)`, which returns the exit code. A command imports
-what it needs inside `run`, so that `slimmer --help` waits for none of it.
+describes its arguments, and `run(options, terminal)`, which makes options of them, asks a session
+and returns the exit code. It imports what it needs inside `run`, so that `slimmer --help` waits for
+none of it.
 
 Exit codes: 0 done or fits, 1 the gate says no, 2 cannot go on.
 """
@@ -18,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from slimmer.cli.help import Help
-from slimmer.cli.terminal import Rim
+from slimmer.cli.terminal import Terminal
 from slimmer.errors import SlimmerError
 from slimmer.signals import unwinding
 
@@ -99,15 +100,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us: nobody listens
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-    rim = Rim.of(os.environ, sys.stdout, sys.stderr)
+    terminal = Terminal.of(os.environ, sys.stdout, sys.stderr)
     words = sys.argv[1:] if argv is None else argv
     try:
         options = parser(words[0] if words else None).parse_args(words)
         with unwinding():
-            code: int = options.run(options, rim)
+            code: int = options.run(options, terminal)
         sys.stdout.flush()
     except SlimmerError as error:
-        rim.error(error.message, error.hint)
+        terminal.error(error.message, error.hint)
         return CANNOT_GO_ON
     except BrokenPipeError:
         # Whoever reads had enough. Python would complain once more when it closes stdout.
@@ -116,10 +117,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        rim.error(": ".join(str(part) for part in (error.filename, error.strerror) if part))
+        terminal.error(": ".join(str(part) for part in (error.filename, error.strerror) if part))
         return CANNOT_GO_ON
     except MemoryError:
-        rim.error("out of memory", hint="look at the image on a larger machine")
+        terminal.error("out of memory", hint="look at the image on a larger machine")
         return CANNOT_GO_ON
     if argv is None and threading.active_count() == 1:
         # The process is this command's own and done. Taking a scan apart object by object would

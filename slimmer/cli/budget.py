@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from slimmer.cli import advice, pipeline, settings
-from slimmer.cli import plan as planning
+from slimmer.cli import arguments
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from slimmer.app.options import BudgetOptions
+    from slimmer.app.session import Session
     from slimmer.app.settings import Settings
-    from slimmer.cli.pipeline import Commands
-    from slimmer.cli.sight import Sight
-    from slimmer.cli.terminal import Rim
+    from slimmer.cli.arguments import Commands
+    from slimmer.cli.terminal import Terminal
     from slimmer.formats.console import Paper
-    from slimmer.gate.judge import DiveJudgement, Gate, Ruling
-    from slimmer.gate.limits import Limit
-    from slimmer.gate.locations import Anchors, Source
-    from slimmer.report.comparison import Comparison
-    from slimmer.report.report import Report
+    from slimmer.gate.judge import Gate
+    from slimmer.gate.locations import Anchors
 
 FORMATS = ("text", "json", "markdown", "sarif", "junit", "github", "html")
 SUFFIXES = {
@@ -65,7 +61,7 @@ exit codes:
 
 
 def add(commands: Commands) -> None:
-    parser = pipeline.command(
+    parser = arguments.command(
         commands,
         "budget",
         "say whether an image fits, and what would make it",
@@ -102,7 +98,7 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="compress layers without a blob to learn their packed size (minutes for gigabytes)",
     )
-    planning.add_choices(parser, bounded=False)
+    arguments.add_plan(parser, bounded=False)
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument(
         "--format",
@@ -128,193 +124,84 @@ def add(commands: Commands) -> None:
         help="where findings about distributions point to; may repeat",
     )
     outputs.add_argument(
-        "--top", type=pipeline.count, default=10, metavar="N", help="rows of each table (10)"
+        "--top", type=arguments.count, default=10, metavar="N", help="rows of each table (10)"
     )
     parser.set_defaults(run=run)
 
 
-def run(options: Namespace, rim: Rim) -> int:
-    from slimmer.cli.sight import Sight
+def run(options: Namespace, terminal: Terminal) -> int:
+    from slimmer.app.budget import limits_of, source_files
+    from slimmer.app.settings import load
     from slimmer.errors import SlimmerError
-    from slimmer.gate.judge import Gate
 
-    project = settings.load(options)
-    options = settings.filled(options, project)
-    image = options.image or project.image
+    settings = load(options.settings)
+    image = options.image or settings.image
     if not image:
         raise SlimmerError(
             "no image is named", hint="slimmer budget IMAGE --max 4GB, or image = … in slimmer.toml"
         )
-    limits = _limits(options, project)
-    rules = options.dive_ci or settings.beside(project, project.dive_ci)
-    if not limits and not rules:
-        raise SlimmerError(
-            "there is no limit to judge by",
-            hint="--max 4GB, --platform-limit NAME, or a [budget] in slimmer.toml",
-        )
-    anchors = _anchors(options, project)
-    sight = Sight(options, rim, image)
-    report, notes = _measured(sight, limits, options)
-    baseline = options.baseline or settings.beside(project, project.baseline)
-    comparison = _comparison(report, baseline, options, rim) if baseline else None
-    ruling = _ruling(limits, report, comparison, sight, rules)
-    gate = advice.given(Gate(report, ruling, comparison, notes=notes), sight, options, rim, image)
-    rim.problems(report.problems)
-    _write(gate, anchors, sight, options, rim)
+    wanted = _options(options, settings)
+    limits_of(wanted)  # what is wrong about them is said before the image is read
+    files = source_files(wanted)
+    session = arguments.session(options, terminal, image)
+    gate = session.budget(wanted)
+    terminal.problems(gate.report.problems)
+    _write(gate, files, session, options, terminal)
     return 0 if gate.fits else 1
 
 
-def _limits(options: Namespace, project: Settings) -> tuple[Limit, ...]:
-    """The limits of the command line and of the settings; --max and --growth win over theirs."""
-    from slimmer.errors import SlimmerError
-    from slimmer.gate.limits import Limit, growth, platforms
-    from slimmer.policy import shipped
+def _options(options: Namespace, settings: Settings) -> BudgetOptions:
+    from slimmer.app.options import BudgetOptions
     from slimmer.units import parse_size
 
-    metric = options.metric or project.metric or "unpacked"
-    limits: list[Limit] = []
-    if options.max is not None:
-        limits.append(Limit("image", parse_size(options.max, "--max"), metric, source="--max"))
-    if options.growth is not None:
-        limits.append(growth(options.growth, metric, "--growth"))
-    given = {(limit.bounds, limit.target) for limit in limits}
-    limits += [limit for limit in project.limits if (limit.bounds, limit.target) not in given]
-    names = [*options.platform_limits, *project.platforms]
-    if names:
-        path = shipped() / "platforms.toml"
-        known = platforms(path.read_text(encoding="utf-8"), path.name)
-        for name in dict.fromkeys(names):
-            if name not in known:
-                raise SlimmerError(
-                    f"no platform is called {name!r:.60}", hint="one of: " + ", ".join(known)
-                )
-            limits.append(known[name].limit)
-    return tuple(limits)
+    return BudgetOptions(
+        maximum=None if options.max is None else parse_size(options.max, "--max"),
+        metric=options.metric or "",
+        growth=options.growth or "",
+        platform_limits=tuple(options.platform_limits),
+        baseline=options.baseline or "",
+        dive_ci=options.dive_ci or "",
+        measure_packed=options.measure_packed,
+        dockerfile=options.dockerfile or "",
+        requirements=tuple(options.requirements),
+        plan=arguments.plan_options(options, settings, bounded=False),
+    ).with_settings(settings)
 
 
-def _anchors(options: Namespace, project: Settings) -> Anchors:
-    from slimmer.gate.locations import Anchors
-
-    dockerfile = options.dockerfile or settings.beside(project, project.dockerfile)
-    requirements = options.requirements or [
-        settings.beside(project, name) for name in project.requirements
-    ]
-    return Anchors(_source(dockerfile) if dockerfile else None, tuple(map(_source, requirements)))
-
-
-def _source(name: str) -> Source:
-    from slimmer.gate.locations import Source
-
-    return Source(name, Path(name).read_text(encoding="utf-8", errors="replace"))
-
-
-def _measured(
-    sight: Sight, limits: tuple[Limit, ...], options: Namespace
-) -> tuple[Report, tuple[str, ...]]:
-    """The report, with packed sizes measured where they are needed, not known and asked for."""
-    report = sight.report
-    wanted = any(limit.target == "packed" for limit in limits)
-    if not wanted or report.packed is not None or not options.measure_packed:
-        return report, ()
-    sizes = sight.packed
-    layers = tuple(
-        replace(row, packed=size) for row, size in zip(report.layers, sizes, strict=True)
-    )
-    note = "packed was measured by compressing the layers with gzip, as slimmer writes them"
-    return replace(report, packed=sum(sizes), layers=layers), (note,)
-
-
-def _comparison(report: Report, baseline: str, options: Namespace, rim: Rim) -> Comparison:
-    from slimmer.report.comparison import Comparison
-
-    return Comparison.of(saved(baseline) or _seen(baseline, options, rim), report)
-
-
-def _seen(name: str, options: Namespace, rim: Rim) -> Report:
-    from slimmer.cli.sight import Sight
-
-    return Sight(options, rim, name).report
-
-
-def saved(name: str) -> Report | None:
-    """The report that `slimmer inspect -o` saved in a file; None where the name means an image."""
-    from slimmer.formats import json
-
-    path = Path(name)
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        if not file.read(64).lstrip().startswith(b"{"):
-            return None
-    return json.parse(path.read_text(encoding="utf-8", errors="replace"), name)
-
-
-def _ruling(
-    limits: tuple[Limit, ...],
-    report: Report,
-    comparison: Comparison | None,
-    sight: Sight,
-    rules: str,
-) -> Ruling:
-    from slimmer.gate.judge import judge
-
-    ruling = judge(limits, report, comparison, sight.size_of)
-    return replace(ruling, dive=_dive(rules, report, sight)) if rules else ruling
-
-
-def _dive(rules: str, report: Report, sight: Sight) -> tuple[DiveJudgement, ...]:
-    from slimmer.gate import dive
-    from slimmer.gate.judge import DiveJudgement
-
-    text = Path(rules).read_text(encoding="utf-8", errors="replace")
-    score, true = sight.score, dive.Score.true(report)
-    return tuple(
-        DiveJudgement(rule, rule.value(score), rule.value(true)) for rule in dive.rules(text, rules)
-    )
-
-
-def _write(gate: Gate, anchors: Anchors, sight: Sight, options: Namespace, rim: Rim) -> None:
+def _write(
+    gate: Gate, files: Anchors, session: Session, options: Namespace, terminal: Terminal
+) -> None:
     from slimmer.cli import output
 
-    inside = rim.environment.get("GITHUB_ACTIONS") == "true"
-    form = options.format or ("github" if inside else "text")
+    def text(form: str, name: str | None) -> str:
+        return _text(gate, form, files, session, options.top, output.paper(terminal, name))
+
+    in_actions = terminal.environment.get("GITHUB_ACTIONS") == "true"
+    form = options.format or ("github" if in_actions else "text")
     for name in options.outputs:
         chosen = SUFFIXES.get(PurePath(name).suffix, options.format or "text")
-        to_file = name != "-"
-        text = _text(gate, chosen, anchors, sight, options, _paper(rim, to_file=to_file))
-        output.write(text, name, rim)
+        output.write(text(chosen, name), name, terminal)
     if "-" not in options.outputs:
-        text = _text(gate, form, anchors, sight, options, _paper(rim, to_file=False))
-        output.write(text, None, rim)
-    summary = rim.environment.get("GITHUB_STEP_SUMMARY")
+        output.write(text(form, None), None, terminal)
+    summary = terminal.environment.get("GITHUB_STEP_SUMMARY")
     if form == "github" and summary:
-        from slimmer.formats import gate as gates
-
         with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(gates.markdown(gate, options.top))
+            file.write(text("markdown", summary))
 
 
-def _paper(rim: Rim, *, to_file: bool) -> Paper:
-    from slimmer.formats.console import Paper
-
-    return Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)
-
-
-def _text(
-    gate: Gate, form: str, anchors: Anchors, sight: Sight, options: Namespace, paper: Paper
-) -> str:
-    from slimmer.formats import gate as gates
+def _text(gate: Gate, form: str, files: Anchors, session: Session, top: int, paper: Paper) -> str:
+    from slimmer.formats import gate as shown
 
     match form:
         case "json":
-            return gates.render(gate)
+            return shown.render(gate)
         case "markdown":
-            return gates.markdown(gate, options.top)
+            return shown.markdown(gate, top)
         case "sarif":
             from slimmer import __version__
             from slimmer.formats import sarif
 
-            return sarif.render(gate, anchors, __version__)
+            return sarif.render(gate, files, __version__)
         case "junit":
             from slimmer.formats import junit
 
@@ -322,11 +209,10 @@ def _text(
         case "github":
             from slimmer.formats import github
 
-            return github.log(gates.text(gate, paper, options.top), gate, anchors)
+            return github.log(shown.text(gate, paper, top), gate, files)
         case "html":
             from slimmer.formats import html
-            from slimmer.report.tree import Tree
 
-            return html.render_gate(gate, Tree.of(gate.report, sight.looked.ledger))
+            return html.render_gate(gate, session.tree(report=gate.report))
         case _:
-            return gates.text(gate, paper, options.top)
+            return shown.text(gate, paper, top)

@@ -9,8 +9,8 @@ from slimmer.cli.help import Help
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from slimmer.cli.pipeline import Commands
-    from slimmer.cli.terminal import Rim
+    from slimmer.cli.arguments import Commands
+    from slimmer.cli.terminal import Terminal
 
 SHELLS = ("bash", "zsh")
 FILES = ("FILE", "IMAGE", "OLD", "NEW")
@@ -42,15 +42,15 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
-def run(options: Namespace, rim: Rim) -> int:
+def run(options: Namespace, terminal: Terminal) -> int:
     import shtab
 
     from slimmer import cli
     from slimmer.cli import output
 
-    whole = cli.parser()
-    _mark(whole, {**dict.fromkeys(FILES, shtab.FILE), "FOLDER": shtab.DIRECTORY})
-    output.write(shtab.complete(whole, options.shell), options.output, rim)
+    parser = cli.parser()
+    _mark(parser, {**dict.fromkeys(FILES, shtab.FILE), "FOLDER": shtab.DIRECTORY})
+    output.write(shtab.complete(parser, options.shell), options.output, terminal)
     return 0
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import RawDescriptionHelpFormatter
 from pathlib import PurePath
 from typing import TYPE_CHECKING, get_args
 
-from slimmer.cli import budget, pipeline
+from slimmer.cli import arguments
 from slimmer.formats.tables import By
 
 if TYPE_CHECKING:
-    from slimmer.cli.pipeline import Commands
-    from slimmer.cli.sight import Sight
-    from slimmer.cli.terminal import Rim
+    from argparse import Namespace
+
+    from slimmer.app.session import Session
+    from slimmer.cli.arguments import Commands
+    from slimmer.cli.terminal import Terminal
     from slimmer.report.comparison import Comparison
     from slimmer.report.report import Report
 
@@ -50,15 +52,12 @@ def add(commands: Commands) -> None:
         "--by", choices=get_args(By), metavar="|".join(get_args(By)), help="show one table only"
     )
     parser.add_argument(
-        "--top", type=pipeline.count, metavar="N", help="rows of each table (15; with --by, 40)"
+        "--top", type=arguments.count, metavar="N", help="rows of each table (15; with --by, 40)"
     )
     parser.add_argument(
         "--exit-code", action="store_true", help="exit with 1 where something changed"
     )
-    parser.add_argument("--platform", metavar="OS/ARCH", help="as for slimmer inspect")
-    parser.add_argument(
-        "--no-cache", action="store_true", help="neither use nor keep scans of layers"
-    )
+    arguments.add_pair(parser)
     parser.add_argument(
         "--format",
         choices=FORMATS,
@@ -75,53 +74,52 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
-def run(options: Namespace, rim: Rim) -> int:
+def run(options: Namespace, terminal: Terminal) -> int:
+    from slimmer.app.diff import compare
     from slimmer.cli import output
-    from slimmer.report.comparison import Comparison
 
-    before, old = _side(options.old, options, rim)
-    after, new = _side(options.new, options, rim)
-    wanted = options.by in (None, "directory", "file") or _format(options) == "json"
+    before = _side(options.old, options, terminal)
+    after = _side(options.new, options, terminal)
+    form = options.format or SUFFIXES.get(PurePath(options.output or "").suffix, "text")
     # Every file is known where both sides are images; it costs laying their layers once more.
-    files = (old.files, new.files) if old and new and wanted else None
-    comparison = Comparison.of(before, after, files)
-    output.write(_text(comparison, new, options, rim), options.output, rim)
+    every_file = options.by in (None, "directory", "file") or form == "json"
+    comparison = compare(before, after, every_file=every_file)
+    output.write(_text(comparison, after, form, options, terminal), options.output, terminal)
     return 1 if options.exit_code and not comparison.same else 0
 
 
-def _side(name: str, options: Namespace, rim: Rim) -> tuple[Report, Sight | None]:
-    report = budget.saved(name)
+def _side(name: str, options: Namespace, terminal: Terminal) -> Session | Report:
+    from slimmer.app.diff import saved_report
+
+    report = saved_report(name)
     if report is not None:
-        return report, None
-    from slimmer.cli.sight import Sight
-
-    sight = Sight(options, rim, name)
-    rim.problems(sight.report.problems)
-    return sight.report, sight
+        return report
+    session = arguments.session(options, terminal, name)
+    terminal.problems(session.report().problems)
+    return session
 
 
-def _format(options: Namespace) -> str:
-    form: str = options.format or SUFFIXES.get(PurePath(options.output or "").suffix, "text")
-    return form
-
-
-def _text(comparison: Comparison, new: Sight | None, options: Namespace, rim: Rim) -> str:
-    from slimmer.formats import comparison as changes
-    from slimmer.formats.console import Paper
+def _text(
+    comparison: Comparison,
+    after: Session | Report,
+    form: str,
+    options: Namespace,
+    terminal: Terminal,
+) -> str:
+    from slimmer.formats import comparison as shown
 
     top = options.top or (40 if options.by else 15)
-    match _format(options):
+    match form:
         case "json":
-            return changes.render(comparison)
+            return shown.render(comparison)
         case "markdown":
-            return changes.markdown(comparison, options.by, top)
+            return shown.markdown(comparison, options.by, top)
         case "html":
+            from slimmer.app.diff import tree_of
             from slimmer.formats import html
-            from slimmer.report.tree import Tree
 
-            tree = Tree.of(comparison.after, new.looked.ledger if new else None)
-            return html.render(comparison.after, tree, comparison=comparison)
+            return html.render(comparison.after, tree_of(after), comparison=comparison)
         case _:
-            to_file = options.output not in (None, "-")
-            paper = Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)
-            return changes.text(comparison, paper, options.by, top)
+            from slimmer.cli import output
+
+            return shown.text(comparison, output.paper(terminal, options.output), options.by, top)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING, get_args
 
-from slimmer.cli import pipeline
+from slimmer.cli import arguments
 from slimmer.formats.tables import By
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from slimmer.cli.pipeline import Commands
-    from slimmer.cli.terminal import Rim
+    from slimmer.app.session import Session
+    from slimmer.cli.arguments import Commands
+    from slimmer.cli.terminal import Terminal
     from slimmer.report.report import Report
 
 FORMATS = ("text", "json", "markdown", "html")
@@ -39,12 +40,12 @@ examples:
 
 
 def add(commands: Commands) -> None:
-    parser = pipeline.command(commands, "inspect", "say where the bytes of an image went", TEXT)
+    parser = arguments.command(commands, "inspect", "say where the bytes of an image went", TEXT)
     parser.add_argument(
         "--by", choices=get_args(By), metavar="|".join(get_args(By)), help="show one table only"
     )
     parser.add_argument(
-        "--top", type=pipeline.count, metavar="N", help="rows of each table (15; with --by, 40)"
+        "--top", type=arguments.count, metavar="N", help="rows of each table (15; with --by, 40)"
     )
     parser.add_argument(
         "--filter",
@@ -77,57 +78,45 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
-def run(options: Namespace, rim: Rim) -> int:
+def run(options: Namespace, terminal: Terminal) -> int:
     from slimmer.cli import output
 
+    session = arguments.session(options, terminal, options.image)
     if options.compat:
-        output.write(_dive(options, rim), options.output, rim)
+        from slimmer.formats import dive
+
+        text = dive.render(session.index, session.wasted())
+        terminal.problems(session.problems)
+        output.write(text, options.output, terminal)
         return 0
     chosen = options.format or SUFFIXES.get(PurePath(options.output or "").suffix, "text")
-    if chosen == "html":
-        output.write(_html(options, rim), options.output, rim)
-        return 0
-    report = pipeline.report(options, rim, options.filter)
-    watched = chosen == "text" and options.output is None and rim.stdout.isatty()
+    report = session.report(options.filter)
+    watched = chosen == "text" and options.output is None and terminal.stdout.isatty()
     if not watched:  # there, the report itself shows them
-        rim.problems(report.problems)
-    output.write(_text(report, chosen, options, rim), options.output, rim)
+        terminal.problems(report.problems)
+    output.write(_text(session, report, chosen, options, terminal), options.output, terminal)
     return 0
 
 
-def _dive(options: Namespace, rim: Rim) -> str:
-    from slimmer.formats import dive
-    from slimmer.gate.dive import Score
-
-    index = pipeline.look(options, rim, inside=False).ledger.index
-    rim.problems(tuple(index.problems))
-    return dive.render(index, Score.of(index))
-
-
-def _html(options: Namespace, rim: Rim) -> str:
-    from slimmer.formats import html
-    from slimmer.report.report import Report
-    from slimmer.report.tree import Tree
-
-    looked = pipeline.look(options, rim)
-    report = Report.of(looked.ledger, looked.graph, options.filter)
-    rim.problems(report.problems)
-    return html.render(report, Tree.of(report, looked.ledger, options.filter))
-
-
-def _text(report: Report, chosen: str, options: Namespace, rim: Rim) -> str:
+def _text(
+    session: Session, report: Report, chosen: str, options: Namespace, terminal: Terminal
+) -> str:
     top = options.top or (40 if options.by else 15)
-    if chosen == "json":
-        from slimmer.formats import json
+    match chosen:
+        case "json":
+            from slimmer.formats import json
 
-        return json.render(report)
-    if chosen == "markdown":
-        from slimmer.formats import markdown
+            return json.render(report)
+        case "markdown":
+            from slimmer.formats import markdown
 
-        return markdown.render(report, options.by, top)
-    from slimmer.formats import text
-    from slimmer.formats.console import Paper
+            return markdown.render(report, options.by, top)
+        case "html":
+            from slimmer.formats import html
 
-    to_file = options.output not in (None, "-")
-    paper = Paper(rim.width, rim.colour and not to_file, rim.unicode or to_file)
-    return text.render(report, paper, options.by, top)
+            return html.render(report, session.tree(options.filter))
+        case _:
+            from slimmer.cli import output
+            from slimmer.formats import text
+
+            return text.render(report, output.paper(terminal, options.output), options.by, top)

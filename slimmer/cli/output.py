@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING
 from slimmer.errors import SlimmerError
 
 if TYPE_CHECKING:
-    from slimmer.cli.terminal import Rim
+    from slimmer.cli.terminal import Terminal
+    from slimmer.formats.console import Paper
 
 
-def write(text: str, path: str | None, rim: Rim) -> None:
+def write(text: str, path: str | None, terminal: Terminal) -> None:
     """Write a result as UTF-8; `-` and None mean stdout."""
     content = text.encode()
     if path is None or path == "-":
-        rim.stdout.flush()
-        rim.stdout.buffer.write(content)
-        rim.stdout.buffer.flush()
+        terminal.stdout.flush()
+        terminal.stdout.buffer.write(content)
+        terminal.stdout.buffer.flush()
     else:
         replace(Path(path), content)
+
+
+def paper(terminal: Terminal, path: str | None = None) -> Paper:
+    """What a text for that path is made for; a file has neither colour nor a narrow encoding."""
+    from slimmer.formats.console import Paper
+
+    to_file = path not in (None, "-")
+    return Paper(terminal.width, terminal.colour and not to_file, terminal.unicode or to_file)
 
 
 def replace(path: Path, content: bytes) -> None:

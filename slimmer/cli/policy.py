@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from slimmer.cli import settings
-
 if TYPE_CHECKING:
-    from slimmer.cli.pipeline import Commands
-    from slimmer.cli.terminal import Rim
+    from argparse import Namespace
 
-SETTINGS = ("slimmer.toml", "pyproject.toml")
-"""Files of a project's settings, of which its policy is a part."""
+    from slimmer.cli.arguments import Commands
+    from slimmer.cli.terminal import Terminal
 
 TEXT = """\
 Lists the policies that come with slimmer, shows what one of them would let go and why, or checks
@@ -43,29 +38,23 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
-def run(options: Namespace, rim: Rim) -> int:
+def run(options: Namespace, terminal: Terminal) -> int:
+    from slimmer.app.policies import named_policy, shipped_policies
     from slimmer.cli import output
     from slimmer.errors import SlimmerError
-    from slimmer.formats import plan as ladder
-    from slimmer.formats.console import Paper
-    from slimmer.policy import find, shipped
+    from slimmer.formats.plan import policies_text, policy_text
 
-    paper = Paper(rim.width, rim.colour, rim.unicode)
+    paper = output.paper(terminal)
     if options.what == "list":
-        names = sorted(path.stem for path in shipped().glob("*.toml") if path.stem != "platforms")
-        policies = [find(name, "") for name in names]
-        output.write(ladder.policies_text(policies, paper), None, rim)
+        output.write(policies_text(shipped_policies(), paper), None, terminal)
         return 0
     if options.name is None:
         raise SlimmerError(
             f"slimmer policy {options.what} wants a policy", hint="slimmer policy list names them"
         )
-    if PurePath(options.name).name in SETTINGS:
-        policy = settings.load(Namespace(settings=options.name)).chosen("", find)
-    else:
-        policy = find(options.name, "./slimmer.toml")
+    policy = named_policy(options.name)
     if options.what == "check":
-        output.write(f"{options.name}: {len(policy.rules)} rules, sound\n", None, rim)
+        output.write(f"{options.name}: {len(policy.rules)} rules, sound\n", None, terminal)
     else:
-        output.write(ladder.policy_text(policy, paper), None, rim)
+        output.write(policy_text(policy, paper), None, terminal)
     return 0

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimmer.cli import pipeline
-from slimmer.cli import plan as planning
-from slimmer.cli import verify as checking
+from slimmer.cli import arguments
 
 if TYPE_CHECKING:
-    from slimmer.cli.pipeline import Commands, Looked
-    from slimmer.cli.terminal import Rim
-    from slimmer.edits.layers import Draft
-    from slimmer.plan.plan import Plan
-    from slimmer.proof.runtime import Trials
-    from slimmer.proof.verdict import Verdict
+    from argparse import Namespace
+
+    from slimmer.app.events import Event
+    from slimmer.cli.arguments import Commands
+    from slimmer.cli.terminal import Terminal
     from slimmer.stores.destination import Written
 
 TEXT = """\
@@ -42,7 +37,7 @@ examples:
 
 
 def add(commands: Commands) -> None:
-    parser = pipeline.command(commands, "slim", "write a smaller image that still works", TEXT)
+    parser = arguments.command(commands, "slim", "write a smaller image that still works", TEXT)
     target = parser.add_argument_group("where to")
     target.add_argument("-t", "--tag", metavar="TAG", help="tag of the local engine to write")
     target.add_argument("-o", "--output", metavar="DESTINATION", help="where to write instead")
@@ -51,7 +46,7 @@ def add(commands: Commands) -> None:
         choices=("gzip", "zstd", "none"),
         help="of the layers; by default gzip in OCI layouts, none in archives for Docker",
     )
-    planning.add_choices(parser)
+    arguments.add_plan(parser)
     how = parser.add_argument_group("how")
     how.add_argument("--plan", metavar="FILE", help="carry out this plan instead of making one")
     how.add_argument(
@@ -76,62 +71,49 @@ def add(commands: Commands) -> None:
     proof.add_argument(
         "--keep-failed", action="store_true", help="keep a result that failed the check"
     )
-    checking.arguments(proof)
+    arguments.add_trials(proof)
     parser.add_argument(
-        "--top", type=pipeline.count, default=15, metavar="N", help="rows of each table (15)"
+        "--top", type=arguments.count, default=15, metavar="N", help="rows of each table (15)"
     )
     parser.set_defaults(run=run)
 
 
-def run(options: Namespace, rim: Rim) -> int:
-    from slimmer import stores
+def run(options: Namespace, terminal: Terminal) -> int:
+    from slimmer.app.events import PlanMade, Verified
+    from slimmer.app.options import SlimOptions
+    from slimmer.app.settings import load
     from slimmer.cli import output
-    from slimmer.errors import SlimmerError
-    from slimmer.formats import plan as ladder
-    from slimmer.formats.console import Paper
-    from slimmer.rewrite import apply
-    from slimmer.stores.staging import Provisional
+    from slimmer.formats import plan as plan_format
+    from slimmer.formats import verdict as verdict_format
 
-    if options.from_layer and options.mode != "flatten":
-        raise SlimmerError("--from-layer says where to flatten from", hint="--mode flatten")
-    place = Provisional.of(_destination(options))
-    if place.replaces(*stores.on_disk(options.image)):
-        raise SlimmerError(
-            f"{options.image} is what to read, and cannot be written over",
-            hint="write beside it, under another name",
-        )
-    wanted = checking.trials(options)
-    looked = pipeline.look(options, rim)
-    rim.problems(looked.ledger.index.problems)
-    plan = _plan(options, looked, rim)
-    paper = Paper(rim.width, rim.colour, rim.unicode)
-    output.write(ladder.text(plan, paper, options.top), None, rim)
-    if plan.shortfall and not options.anyway:
-        rim.notes(["nothing was written; --anyway writes the best there is"])
-        return 1
-    draft = apply(looked.ledger.index.image, plan, options.mode, options.from_layer)
-    if not draft.changed:
-        raise SlimmerError(
-            "there is nothing to take from this image", hint="a bolder policy: --policy balanced"
-        )
-    if options.no_verify:
-        written = _write(draft, place.destination, options, rim)
-        _tell(written, place.destination, rim)
-        return 0
-    written = _write(draft, place.target, options, rim)
-    try:
-        verdict = _check(options, looked, plan, written, wanted, rim)
-        output.write("\n" + checking.render(verdict, rim), None, rim)
-    except BaseException:
-        place.discard(rim.environment)
-        raise
-    if not verdict.holds and not options.keep_failed:
-        place.discard(rim.environment)
-        rim.notes(["the result was removed again; --keep-failed keeps it, --keep mends the plan"])
-        return 1
-    place.accept(rim.environment)
-    _tell(written, place.destination, rim)
-    return 0 if verdict.holds else 1
+    def show(event: Event) -> None:
+        match event:
+            case PlanMade(plan):
+                text = plan_format.text(plan, output.paper(terminal), options.top)
+                output.write(text, None, terminal)
+            case Verified(verdict):
+                text = verdict_format.text(verdict, output.paper(terminal))
+                output.write("\n" + text, None, terminal)
+            case _:
+                pass
+
+    wanted = SlimOptions(
+        plan=arguments.plan_options(options, load(options.settings)),
+        plan_file=options.plan or "",
+        mode=options.mode,
+        from_layer=options.from_layer,
+        compression=options.compression,
+        anyway=options.anyway,
+        verify=not options.no_verify,
+        static=options.static,
+        trials=arguments.trials(options),
+        keep_failed=options.keep_failed,
+    )
+    destination = _destination(options)
+    result = arguments.session(options, terminal, options.image, show).slim(destination, wanted)
+    if result.written is not None:
+        output.write(_summary(result.written, result.destination), None, terminal)
+    return 0 if result.holds else 1
 
 
 def _destination(options: Namespace) -> str:
@@ -148,65 +130,8 @@ def _destination(options: Namespace) -> str:
     return f"{transport}:{options.tag}"
 
 
-def _plan(options: Namespace, looked: Looked, rim: Rim) -> Plan:
-    if options.plan is None:
-        return planning.make(options, looked, rim)
-    from slimmer import actions
-    from slimmer.analysis.facts import Subject
-    from slimmer.plan.plan import Plan
-
-    subject = Subject.of(looked.ledger, looked.graph, planning.chosen(options))
-    known = actions.default(options.find_links, options.index_url)
-    text = Path(options.plan).read_text(encoding="utf-8", errors="replace")
-    return Plan.read(text, subject, known, actions.bookkeepers(), options.plan)
-
-
-def _write(draft: Draft, destination: str, options: Namespace, rim: Rim) -> Written:
-    from slimmer import stores
-    from slimmer.cli.progress import Progress
-
-    with Progress(rim) as progress:
-        written = stores.write(
-            draft,
-            destination,
-            compression=options.compression,
-            progress=progress.bytes("writing"),
-            environment=rim.environment,
-        )
-    rim.notes(written.notices)
-    return written
-
-
-def _check(
-    options: Namespace,
-    looked: Looked,
-    plan: Plan,
-    written: Written,
-    wanted: Trials,
-    rim: Rim,
-) -> Verdict:
-    """The verdict on the result as it was written, opened anew."""
-    from slimmer.proof import static as verify
-
-    after = pipeline.look(
-        Namespace(image=written.reference, platform=options.platform, no_cache=options.no_cache),
-        rim,
-        inside=False,
-    )
-    return checking.proof(
-        verify.subject(looked.ledger, looked.graph),
-        verify.subject(after.ledger, after.graph),
-        wanted,
-        rim,
-        plan=plan,
-        mode=options.mode,
-        static=options.static,
-        must_run=bool(wanted.runs or wanted.requests),
-    )
-
-
-def _tell(written: Written, destination: str, rim: Rim) -> None:
-    from slimmer.cli import output
+def _summary(written: Written, destination: str) -> str:
+    """What was written, in one line."""
     from slimmer.units import size_text
 
     sizes = [
@@ -214,9 +139,7 @@ def _tell(written: Written, destination: str, rim: Rim) -> None:
         for name, size in (("unpacked", written.unpacked), ("packed", written.packed))
         if size is not None
     ]
-    output.write(
+    return (
         f"wrote {destination}: {', '.join(sizes)}; {written.reused} layers as they were,"
-        f" {written.written} anew; {written.id[:19]}\n",
-        None,
-        rim,
+        f" {written.written} anew; {written.id[:19]}\n"
     )

@@ -1,4 +1,4 @@
-"""Where the program meets the world: what the environment and the streams say, and error lines."""
+"""The two streams of a command and what the environment says about them; error lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PIPE_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Rim:
+class Terminal:
     """The two streams, and what may be written to them."""
 
     environment: Mapping[str, str]
@@ -32,7 +32,7 @@ class Rim:
     """Whether somebody watches stderr."""
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> Rim:
+    def of(cls, environment: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> Terminal:
         dumb = environment.get("TERM") == "dumb"
         encoding = (getattr(stdout, "encoding", None) or "ascii").lower().replace("-", "")
         return cls(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimmer.cli import pipeline
+from slimmer.cli import arguments
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from slimmer.cli.pipeline import Commands
-    from slimmer.cli.terminal import Rim
+    from slimmer.cli.arguments import Commands
+    from slimmer.cli.terminal import Terminal
 
 TEXT = """\
 Says why a distribution is in an image: the chains of requirements that bring it in, from what was
@@ -25,25 +25,22 @@ examples:
 
 
 def add(commands: Commands) -> None:
-    parser = pipeline.command(commands, "why", "say what brings an owner into an image", TEXT)
+    parser = arguments.command(commands, "why", "say what brings an owner into an image", TEXT)
     parser.add_argument(
         "name", metavar="NAME", help="a distribution or another owner: torch, pip:torch, cache:pip"
     )
     parser.add_argument(
-        "--top", type=pipeline.count, default=15, metavar="N", help="rows of each table (15)"
+        "--top", type=arguments.count, default=15, metavar="N", help="rows of each table (15)"
     )
     parser.set_defaults(run=run)
 
 
-def run(options: Namespace, rim: Rim) -> int:
+def run(options: Namespace, terminal: Terminal) -> int:
     from slimmer.cli import output
     from slimmer.formats import text
-    from slimmer.formats.console import Paper
-    from slimmer.report.reasons import reasons
 
-    looked = pipeline.look(options, rim, inside=False)
-    found = reasons(looked.ledger, looked.graph, options.name)
-    rim.problems(looked.ledger.index.problems)
-    paper = Paper(rim.width, rim.colour, rim.unicode)
-    output.write(text.render_reasons(found, paper, options.top), None, rim)
+    session = arguments.session(options, terminal, options.image)
+    found = session.why(options.name)
+    terminal.problems(session.problems)
+    output.write(text.render_reasons(found, output.paper(terminal), options.top), None, terminal)
     return 0

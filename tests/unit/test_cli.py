@@ -20,7 +20,7 @@ import tiny
 
 from slimmer import cli
 from slimmer.cli import output
-from slimmer.cli.terminal import Rim
+from slimmer.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -270,7 +270,7 @@ def test_an_interruption_is_quiet(run, image, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("slimmer.cli.pipeline.report", interrupted)
+    monkeypatch.setattr("slimmer.app.session.Session.report", interrupted)
 
     assert (130, "", "") == run("inspect", image)
 
@@ -279,7 +279,7 @@ def test_running_out_of_memory_is_one_line(run, image, monkeypatch):
     def full(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("slimmer.cli.pipeline.report", full)
+    monkeypatch.setattr("slimmer.app.session.Session.report", full)
 
     code, out, err = run("inspect", image)
 
@@ -344,16 +344,16 @@ def test_colour_can_be_had_off(image, environment):
 
 SLOW = """
 import sys, time
-from slimmer.cli import pipeline, main
-from slimmer.cli.progress import Progress
-def report(options, rim, pattern):
-    with Progress(rim) as progress:
-        tell = progress.stage("reading layers")
+from slimmer.app.session import Session
+from slimmer.cli import main
+def report(session, pattern):
+    with session.reporter.working():
+        tell = session.reporter.stage("reading layers")
         for number in range({steps}):
             tell(number, 20)
             time.sleep(0.1)
     raise KeyboardInterrupt
-pipeline.report = report
+Session.report = report
 sys.exit(main(["inspect", "x"]))
 """
 
@@ -381,7 +381,7 @@ def test_progress_is_silent_without_a_terminal():
 
 
 def test_ctrl_c_ends_a_running_command_quietly():
-    slow = SLOW.format(steps=600).replace("with Progress", "print(flush=True)\n    with Progress")
+    slow = SLOW.format(steps=600).replace("with ses", "print(flush=True)\n    with ses")
     process = subprocess.Popen(
         [sys.executable, "-c", slow], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -407,7 +407,7 @@ def test_output_without_unicode_is_ascii(image):
 
 def test_the_width_is_columns_or_the_terminals():
     def width(**environment: str) -> int:
-        return Rim.of(environment, sys.stdout, sys.stderr).width
+        return Terminal.of(environment, sys.stdout, sys.stderr).width
 
     assert 123 == width(COLUMNS="123")
     assert width() == width(COLUMNS="0") == width(COLUMNS="wide")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny import layer, oci
 
-from slimmer import cli, stores
+from slimmer import stores
 from slimmer.cli import main
 from slimmer.stores import staging as provisional
 from slimmer.stores.staging import Provisional
@@ -108,7 +108,7 @@ def test_nothing_is_left_where_nobody_hears_the_verdict(
     def closed(verdict: object, rim: object) -> str:
         raise BrokenPipeError
 
-    monkeypatch.setattr(cli.verify, "render", closed)
+    monkeypatch.setattr("slimmer.formats.verdict.text", closed)
 
     slim(source, "out.tar")
 

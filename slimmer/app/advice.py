@@ -1,30 +1,28 @@
-"""What would bring an image back under its limits: the policies' ladders, and what to type."""
+"""What would bring an image back under its limits: what the policies come to, and what to type."""
 
 from __future__ import annotations
 
 import shlex
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimmer.cli import plan as planning
-from slimmer.cli import settings
+from slimmer.app.policies import policy_for, shipped_names
 
 if TYPE_CHECKING:
-    from slimmer.cli.sight import Sight
-    from slimmer.cli.terminal import Rim
+    from slimmer.app.options import BudgetOptions, PlanOptions
+    from slimmer.app.session import Session
     from slimmer.gate.judge import Gate, Ladder, Ruling
     from slimmer.plan.steps import Metric
-    from slimmer.policy import Policy, Safety
+    from slimmer.policy import Policy
     from slimmer.report.comparison import Comparison
     from slimmer.report.report import Report
 
-LADDER = ("safe", "balanced", "aggressive")
+POLICIES = ("safe", "balanced", "aggressive")
 """Shipped policies that are tried one after the other, until one fits."""
 
 
-def given(gate: Gate, sight: Sight, options: Namespace, rim: Rim, image: str) -> Gate:
+def with_advice(gate: Gate, session: Session, options: BudgetOptions) -> Gate:
     """The gate with what would help, where something is over."""
     from slimmer.gate.limits import size_argument
 
@@ -34,18 +32,18 @@ def given(gate: Gate, sight: Sight, options: Namespace, rim: Rim, image: str) ->
     aim = _aim(ruling, gate.comparison)
     if aim is not None:
         metric, maximum = aim
-        gate = replace(gate, ladders=_ladders(metric, maximum, sight, options, rim))
+        gate = replace(gate, ladders=_ladders(metric, maximum, session, options.plan))
         best = gate.best
         if best is not None and best.fits:
             wanted = ["--max", size_argument(maximum)]
             if metric != "unpacked":
                 wanted += ["--metric", metric]
-            command = _command(image, wanted, best.policy, options)
+            command = _command(session, wanted, best.policy, options.plan)
         elif best is not None:
             notes.append(f"no policy gets there; {best.policy} comes closest")
-            notes += _levers(gate.report, options)
+            notes += _unused(gate.report, options.plan)
     elif any(judgement.limit.bounds == "hidden" for judgement in ruling.broken):
-        command = _command(image, [], "safe", options)
+        command = _command(session, [], "safe", options.plan)
     if any(judgement.limit.target == "packed" for judgement in ruling.broken):
         notes.append(
             "what a plan saves is known unpacked; of packed bytes only once the image is written:"
@@ -76,46 +74,48 @@ def _aim(ruling: Ruling, comparison: Comparison | None) -> tuple[Metric, int] | 
 
 
 def _ladders(
-    metric: Metric, maximum: int, sight: Sight, options: Namespace, rim: Rim
+    metric: Metric, maximum: int, session: Session, options: PlanOptions
 ) -> tuple[Ladder, ...]:
     """What the policies come to, least risky first, until one fits; kept for the next run."""
     from slimmer.gate.judge import Ladder
     from slimmer.plan.steps import Budget
-    from slimmer.policy import Safety, find, shipped
 
-    project = settings.load(options)
-    named = options.policy or project.policy
-    names = [name for name in LADDER if (shipped() / f"{name}.toml").is_file()]
-    if named in names:
-        names = names[names.index(named) :]
-    elif named:
-        own = planning.chosen(options).safety
-        names = [named, *(name for name in names if find(name, "").safety > own)]
-    accept: Safety | None = Safety.parse(options.accept, "--accept") if options.accept else None
     ladders: list[Ladder] = []
-    planners: list[planning.Planner] = []  # made only where the cache does not know
-    for name in names:
-        # What the settings name is found beside them, what the command line names here.
-        asked = options.policy if name == named else name
-        policy = planning.chosen(Namespace(**{**vars(options), "policy": asked}))
+    for name, policy in _policies(options):
 
         def make(policy: Policy = policy, name: str = name) -> str:
-            planner = planners[0] if planners else planning.Planner(sight.looked, rim)
-            planners[:] = [planner]
-            plan = planner.plan(policy, Budget(maximum, metric), accept)
+            plan = session.planner.plan(policy, Budget(maximum, metric), options.accept)
             return Ladder.of(plan, name).to_json()
 
         # Which wheel a swap finds depends on more than the image.
         asks = any(rule.action == "swap" for rule in policy.rules)
-        question = ("ladder", repr(policy), accept, metric, maximum, name)
-        text = make() if asks and options.swap else sight.kept(question, make)
+        question = ("ladder", repr(policy), options.accept, metric, maximum, name)
+        text = make() if asks and options.swap else session.cached(question, make)
         ladders.append(Ladder.read(text))
         if ladders[-1].fits:
             break
     return tuple(ladders)
 
 
-def _levers(report: Report, options: Namespace) -> list[str]:
+def _policies(options: PlanOptions) -> list[tuple[str, Policy]]:
+    """The policies to try, with the names that they have on the command line."""
+    from slimmer.policy import find
+
+    named = options.policy or options.settings.policy
+    names = [name for name in POLICIES if name in shipped_names()]
+    if named in names:
+        names = names[names.index(named) :]
+    elif named:
+        own = policy_for(options).safety
+        names = [named, *(name for name in names if find(name, "").safety > own)]
+    # What the settings name is found beside them, what the caller names in the working folder.
+    return [
+        (name, policy_for(options if name == named else replace(options, policy=name)))
+        for name in names
+    ]
+
+
+def _unused(report: Report, options: PlanOptions) -> list[str]:
     """What the user could say that no policy knows."""
     from slimmer.units import size_text
 
@@ -126,24 +126,34 @@ def _levers(report: Report, options: Namespace) -> list[str]:
             f"{size_text(device_code)} are device code: --gpu sm_90 lets go what other GPUs need,"
             " --gpu none all of it"
         )
-    if device_code and not options.swap and options.gpu in (None, "none"):
+    if device_code and not options.swap and options.gpu in ("", "none"):
         told.append("where no GPU is used, --swap torch=cpu replaces the CUDA build as a whole")
     return told
 
 
-def _command(image: str, wanted: list[str], policy: str, options: Namespace) -> str:
+def _command(session: Session, wanted: list[str], policy: str, options: PlanOptions) -> str:
     """What to type to get an image that fits."""
     from slimmer.names import one_line
 
-    words = ["slimmer", "slim", image, *wanted, "--policy", policy]
-    for option in ("accept", "gpu", "gpu_mode", "index_url", "settings", "platform"):
-        value = getattr(options, option)
+    words = ["slimmer", "slim", session.reference, *wanted, "--policy", policy]
+    for option, value in (
+        ("--accept", "" if options.accept is None else str(options.accept)),
+        ("--gpu", options.gpu),
+        ("--gpu-mode", options.gpu_mode),
+        ("--index-url", options.index_url),
+        ("--settings", options.settings.file),
+        ("--platform", session.context.platform),
+    ):
         if value:
-            words += ["--" + option.replace("_", "-"), value]
-    for option in ("keep", "swap", "find_links"):
-        for value in getattr(options, option):
-            words += ["--" + option.replace("_", "-"), value]
-    return one_line(shlex.join([*words, *_target(image)]))
+            words += [option, value]
+    for option, values in (
+        ("--keep", options.keep),
+        ("--swap", options.swap),
+        ("--find-links", options.find_links),
+    ):
+        for value in values:
+            words += [option, value]
+    return one_line(shlex.join([*words, *_target(session.reference)]))
 
 
 def _target(image: str) -> list[str]:

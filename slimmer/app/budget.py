@@ -1,0 +1,116 @@
+"""The release gate: limits from all that set them, and an image held against them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slimmer.errors import SlimmerError
+
+if TYPE_CHECKING:
+    from slimmer.app.options import BudgetOptions
+    from slimmer.app.session import Session
+    from slimmer.gate.judge import DiveJudgement, Gate
+    from slimmer.gate.limits import Limit
+    from slimmer.gate.locations import Anchors, Source
+    from slimmer.report.comparison import Comparison
+    from slimmer.report.report import Report
+
+
+def judged(session: Session, options: BudgetOptions) -> Gate:
+    """The image held against its limits, with the way back where it is over.
+
+    Raises SlimmerError where no limit is set, or where what one bounds is not known.
+    """
+    from slimmer.app.advice import with_advice
+    from slimmer.gate.judge import Gate, judge
+
+    limits = limits_of(options)
+    report, notes = _measured(session, limits, options)
+    comparison = _comparison(session, report, options.baseline) if options.baseline else None
+    ruling = judge(limits, report, comparison, session.size_of)
+    if options.dive_ci:
+        ruling = replace(ruling, dive=_dive(session, report, options.dive_ci))
+    return with_advice(Gate(report, ruling, comparison, notes=notes), session, options)
+
+
+def limits_of(options: BudgetOptions) -> tuple[Limit, ...]:
+    """The limits of the options and of their settings; those of the options win."""
+    from slimmer.gate.limits import Limit, growth, platforms
+    from slimmer.policy import shipped
+
+    settings = options.plan.settings
+    metric = options.metric or "unpacked"
+    limits: list[Limit] = []
+    if options.maximum is not None:
+        limits.append(Limit("image", options.maximum, metric, source="--max"))
+    if options.growth:
+        limits.append(growth(options.growth, metric, "--growth"))
+    given = {(limit.bounds, limit.target) for limit in limits}
+    limits += [limit for limit in settings.limits if (limit.bounds, limit.target) not in given]
+    if options.platform_limits:
+        path = shipped() / "platforms.toml"
+        known = platforms(path.read_text(encoding="utf-8"), path.name)
+        for name in dict.fromkeys(options.platform_limits):
+            if name not in known:
+                raise SlimmerError(
+                    f"no platform is called {name!r:.60}", hint="one of: " + ", ".join(known)
+                )
+            limits.append(known[name].limit)
+    if not limits and not options.dive_ci:
+        raise SlimmerError(
+            "there is no limit to judge by",
+            hint="--max 4GB, --platform-limit NAME, or a [budget] in slimmer.toml",
+        )
+    return tuple(limits)
+
+
+def source_files(options: BudgetOptions) -> Anchors:
+    """The files that findings point to, read."""
+    from slimmer.gate.locations import Anchors
+
+    return Anchors(
+        _source(options.dockerfile) if options.dockerfile else None,
+        tuple(map(_source, options.requirements)),
+    )
+
+
+def _source(name: str) -> Source:
+    from slimmer.gate.locations import Source
+
+    return Source(name, Path(name).read_text(encoding="utf-8", errors="replace"))
+
+
+def _measured(
+    session: Session, limits: tuple[Limit, ...], options: BudgetOptions
+) -> tuple[Report, tuple[str, ...]]:
+    """The report, with packed sizes measured where they are needed, not known and asked for."""
+    report = session.report()
+    wanted = any(limit.target == "packed" for limit in limits)
+    if not wanted or report.packed is not None or not options.measure_packed:
+        return report, ()
+    sizes = session.packed
+    layers = tuple(
+        replace(row, packed=size) for row, size in zip(report.layers, sizes, strict=True)
+    )
+    note = "packed was measured by compressing the layers with gzip, as slimmer writes them"
+    return replace(report, packed=sum(sizes), layers=layers), (note,)
+
+
+def _comparison(session: Session, report: Report, baseline: str) -> Comparison:
+    from slimmer.app.diff import saved_report
+    from slimmer.report.comparison import Comparison
+
+    return Comparison.of(saved_report(baseline) or session.another(baseline).report(), report)
+
+
+def _dive(session: Session, report: Report, rules: str) -> tuple[DiveJudgement, ...]:
+    from slimmer.gate import dive
+    from slimmer.gate.judge import DiveJudgement
+
+    text = Path(rules).read_text(encoding="utf-8", errors="replace")
+    score, true = session.score, dive.Score.true(report)
+    return tuple(
+        DiveJudgement(rule, rule.value(score), rule.value(true)) for rule in dive.rules(text, rules)
+    )

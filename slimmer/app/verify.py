@@ -1,0 +1,72 @@
+"""The proof that one image still does what another one does, with an engine where there is one."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from slimmer.proof.runtime import Request, Trials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slimmer.app.options import VerifyOptions
+    from slimmer.app.session import Session
+    from slimmer.plan.plan import Plan
+    from slimmer.proof.verdict import Verdict
+    from slimmer.stores.engine.runtime import Running
+
+
+def verify(before: Session, after: Session, options: VerifyOptions) -> Verdict:
+    """The verdict on two images, and on the plan of a file between them if there is one."""
+    from slimmer.app.events import Problems
+
+    before.inspect(libraries=False)
+    looked = after.inspect(libraries=False)
+    after.reporter.tell(Problems(after.reference, looked.problems))
+    path = options.plan_file
+    plan = before.read_plan(path, options.plan) if path else None
+    return proof(before, after, options, plan)
+
+
+def proof(before: Session, after: Session, options: VerifyOptions, plan: Plan | None) -> Verdict:
+    """The verdict; a missing engine is an error only where something must run."""
+    from slimmer.proof import static
+    from slimmer.proof.verdict import Verdict
+
+    first, second = before.inspect(libraries=False), after.inspect(libraries=False)
+    engine, notes = _engine(first.index.image.reference, before.context.environment, options)
+    reporter = before.reporter
+    with reporter.working(), engine or nullcontext():
+        verdict = static.verify(
+            static.subject(first.ledger, first.graph),
+            static.subject(second.ledger, second.graph),
+            plan,
+            engine=engine,
+            trials=options.trials,
+            contents=options.contents,
+            mode=options.mode,
+            told=reporter.step,
+        )
+    return verdict + Verdict(notes=notes)
+
+
+def _engine(
+    reference: str, environment: Mapping[str, str], options: VerifyOptions
+) -> tuple[Running | None, tuple[str, ...]]:
+    """The engine to run both images with, or a note that says why there is none."""
+    if options.static:
+        return None, ()
+    from slimmer.stores.content import MediumError
+    from slimmer.stores.engine.runtime import Running
+
+    podman = reference.startswith("podman:")
+    try:
+        return Running.connect(environment, "podman" if podman else "any"), ()
+    except MediumError as error:
+        if options.must_run:
+            raise
+        return None, (f"nothing was run: {error.message}",)
+
+
+__all__ = ["Request", "Trials", "proof", "verify"]

@@ -1,0 +1,72 @@
+"""The verdict of a proof: text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from slimmer.formats.console import Paper, Pen, written
+from slimmer.names import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from slimmer.proof.verdict import Verdict
+
+GROUPS = {
+    "unplanned": "not as planned",
+    "config": "not carried over",
+    "layer": "layers that no step touches",
+    "content": "other contents",
+    "symlink": "symlinks that lead nowhere",
+    "library": "libraries that are not found",
+    "requirement": "requirements that are not met",
+    "record": "records that name what left",
+    "interpreter": "interpreters",
+    "import": "modules that do not import",
+    "load": "libraries that do not load",
+    "command": "commands",
+    "start": "start",
+    "answer": "answers",
+    "health": "health",
+}
+SHOWN = 20
+"""Faults of one kind that are shown to people; JSON has them all."""
+
+
+def text(verdict: Verdict, paper: Paper) -> str:
+    """The verdict for people."""
+    pen = Pen(paper)
+    blocks: list[RenderableType] = []
+    for kind, title in GROUPS.items():
+        faults = [fault for fault in verdict.faults if fault.kind == kind]
+        if not faults:
+            continue
+        blocks.append(Text(f"{title} ({len(faults)})", style="bold red"))
+        for fault in faults[:SHOWN]:
+            blocks.append(pen.below(f"{fault.subject}: {fault.lost}"))
+            if fault.step:
+                blocks.append(pen.below(f"  by the step {fault.step}", "dim"))
+            if fault.keep:
+                blocks.append(pen.below(f"  hint: --keep '{fault.keep}'", "dim"))
+            elif fault.path is not None:
+                blocks.append(pen.below(f"  see /{printable(fault.path)}", "dim"))
+        if len(faults) > SHOWN:
+            blocks.append(pen.below(f"and {len(faults) - SHOWN} more: --format json", "dim"))
+        blocks.append("")
+    blocks += [pen.text(f"note: {note}", "dim") for note in verdict.notes]
+    checked = ", ".join(f"{count:,} {what}" for what, count in verdict.checked)
+    blocks.append(pen.text(f"checked: {checked or 'nothing'}"))
+    if verdict.holds:
+        blocks.append(pen.text("nothing is worse than before", "green"))
+    else:
+        count = len(verdict.faults)
+        blocks.append(pen.text(f"{count} fault{'s' * (count > 1)}: worse than before", "bold red"))
+    return written(blocks, paper)
+
+
+def render(verdict: Verdict, before: str, after: str) -> str:
+    """The verdict as JSON; `before` and `after` are what the images are called."""
+    return json.dumps(verdict.fields(before, after), indent=1, ensure_ascii=True) + "\n"
