@@ -5,22 +5,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tiny import image, layer
 
 from slimmer import owners
 from slimmer.analysis.dependencies import DependencyGraph
-from slimmer.analysis.facts import Subject
+from slimmer.analysis.facts import Facts
 from slimmer.attribution import Attribution
 from slimmer.index import Index
 from slimmer.plan.plan import Plan
+from slimmer.plan.proposals import Proposals
+from slimmer.plan.protection import Protection
 from slimmer.plan.steps import Refusal, Step
 from slimmer.policy import Globs, Policy, Rule, Safety
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from slimmer.image import Image
     from slimmer.plan.steps import Action, Bookkeeper
 
 SITE = "usr/lib/python3.11/site-packages"
@@ -118,7 +121,7 @@ def debian(*packages: tuple[str, Mapping[str, bytes], str, bool]) -> dict[str, b
     return held
 
 
-def subject(
+def system(
     files: Mapping[str, bytes | None],
     *,
     keep: Iterable[str] = (),
@@ -127,12 +130,22 @@ def subject(
     links: Mapping[str, str] | None = None,
     executable: Iterable[str] = (),
     runtime: Mapping[str, object] | None = None,
-) -> Subject:
-    """The image of one layer with these files, as actions see it."""
+) -> Protection:
+    """The image of one layer with these files, and what is to be kept of it."""
     tar = layer(files, symlinks=symlinks, links=links)
-    index = Index.scan(image(_executable(tar, set(executable)), runtime=runtime), owners.evidence())
-    ledger = Attribution.of(index, owners.default)
-    return Subject(ledger, DependencyGraph.of(ledger), Globs(keep), tuple(keep_owners))
+    source = image(_executable(tar, set(executable)), runtime=runtime)
+    return Protection(facts_of(source), Globs(keep), tuple(keep_owners))
+
+
+def facts(files: Mapping[str, bytes | None], **others: Any) -> Facts:
+    """The image of one layer with these files; `others` as for `system`."""
+    return system(files, **others).facts
+
+
+def facts_of(source: Image) -> Facts:
+    """What actions, guards and proofs look at of an image."""
+    ledger = Attribution.of(Index.scan(source, owners.evidence()), owners.default)
+    return Facts(ledger, DependencyGraph.of(ledger))
 
 
 def _executable(tar: bytes, paths: set[str]) -> bytes:
@@ -152,9 +165,12 @@ def _executable(tar: bytes, paths: set[str]) -> bytes:
     return buffer.getvalue()
 
 
-def proposed(action: Action, subject: Subject, rule: Rule) -> tuple[list[Step], list[Refusal]]:
-    """Steps and refusals of an action."""
-    found = list(action.propose(subject, rule))
+def proposed(
+    action: Action, given: Facts | Protection, rule: Rule
+) -> tuple[list[Step], list[Refusal]]:
+    """Steps and refusals of an action, and what the guards of its rule refuse."""
+    protection = given if isinstance(given, Protection) else Protection(given)
+    found = Proposals(protection.facts, {rule.action: action}).of(rule, protection)
     return (
         [one for one in found if isinstance(one, Step)],
         [one for one in found if isinstance(one, Refusal)],
@@ -162,8 +178,9 @@ def proposed(action: Action, subject: Subject, rule: Rule) -> tuple[list[Step], 
 
 
 def planned(
-    subject: Subject, action: Action, rule: Rule, bookkeeping: Iterable[Bookkeeper] = ()
+    given: Facts | Protection, action: Action, rule: Rule, bookkeeping: Iterable[Bookkeeper] = ()
 ) -> Plan:
     """The plan of one rule, everything accepted."""
-    policy = Policy("test", (rule,), subject.keep, subject.keep_owners, Safety.RISKY)
-    return Plan.of(subject, policy, {rule.action: action}, bookkeeping)
+    protection = given if isinstance(given, Protection) else Protection(given)
+    policy = Policy("test", (rule,), protection.keep, protection.keep_owners, Safety.RISKY)
+    return Plan.of(protection.facts, policy, {rule.action: action}, bookkeeping)

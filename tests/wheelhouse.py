@@ -12,11 +12,9 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimmer import owners
-from slimmer.analysis.dependencies import DependencyGraph
-from slimmer.analysis.facts import Subject
-from slimmer.attribution import Attribution
-from slimmer.index import Index
+from systems import facts_of
+
+from slimmer.plan.protection import Protection
 from slimmer.policy import Globs, Policy, Rule, Safety
 
 if TYPE_CHECKING:
@@ -187,11 +185,10 @@ def tar(
     return buffer.getvalue()
 
 
-def subject_of(
+def system_of(
     source: Image, keep: Iterable[str] = (), keep_owners: tuple[str, ...] = ()
-) -> Subject:
-    ledger = Attribution.of(Index.scan(source, owners.evidence()), owners.default)
-    return Subject(ledger, DependencyGraph.of(ledger), Globs(tuple(keep)), keep_owners)
+) -> Protection:
+    return Protection(facts_of(source), Globs(tuple(keep)), keep_owners)
 
 
 def rule(**options: object) -> Rule:

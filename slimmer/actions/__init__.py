@@ -41,6 +41,6 @@ def default(find_links: Iterable[str] = (), index_url: str | None = None) -> Map
 
 def bookkeepers() -> tuple[Bookkeeper, ...]:
     """What keeps records in line with what leaves."""
-    from slimmer.actions import records
+    from slimmer.actions.records import Records
 
-    return records.default
+    return (Records(),)

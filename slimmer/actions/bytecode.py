@@ -6,15 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimmer.plan.guards import freed
+from slimmer.plan.proposals import in_doubt
 from slimmer.plan.steps import PlanError, Refusal, Step
 from slimmer.tar.reading import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.attribution import Owner
+    from slimmer.plan.proposals import Ask
+    from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
 
 _NAME = re.compile(rb"(.*/)__pycache__/([^/]+?)\.[^/.]+(\.opt-[12])?\.pyc\Z", re.DOTALL)
@@ -30,43 +32,48 @@ class DropBytecode:
 
     name: str = "drop-bytecode"
 
-    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step | Refusal]:
+    def propose(
+        self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
+    ) -> Iterator[Step | Refusal]:
         optimized = dict(rule.options).get("only") == "optimized"
         found: dict[Owner, list[bytes]] = {}
         alone: dict[Owner, list[bytes]] = {}
-        for path in subject.selected(rule.selector):
-            if not path.endswith(b".pyc") or subject.index.visible[path].kind is not FILE:
+        for path in protection.selected(rule.selector):
+            if not path.endswith(b".pyc") or facts.index.visible[path].kind is not FILE:
                 continue
             match = _NAME.match(path)
             if optimized and (match is None or match[3] is None):
                 continue
-            owner = subject.ledger.owner(path)
-            known = match is not None and _source(match) in subject.index.visible
+            owner = facts.ledger.owner(path)
+            known = match is not None and _source(match) in facts.index.visible
             (found if known else alone).setdefault(owner, []).append(path)
-        for owner, paths in found.items():
-            size = freed(subject, paths)
-            yield Step(
-                rule.name,
-                rule.action,
-                str(owner),
-                rule.safety,
-                rule.why,
-                f"{len(paths)} files whose source stays",
-                removes=tuple(paths),
-                unpacked=size,
-                rootfs=size,
-                disturbs=size,
-            )
+        asked = ask(path for paths in found.values() for path in paths)
+        for owner, every in found.items():
+            for paths, doubts in asked.shares(every):
+                size = facts.freed(paths)
+                step = Step(
+                    rule.name,
+                    rule.action,
+                    str(owner),
+                    rule.safety,
+                    rule.why,
+                    f"{len(paths)} files whose source stays",
+                    removes=tuple(paths),
+                    unpacked=size,
+                    rootfs=size,
+                    disturbs=size,
+                )
+                yield in_doubt(step, doubts)
         for owner, paths in alone.items():
             yield Refusal(
                 rule.name,
                 str(owner),
                 "source-stays",
                 f"{len(paths)} files have no source beside them, such as {paths[0]!r}",
-                freed(subject, paths),
+                facts.freed(paths),
             )
 
-    def restore(self, subject: Subject, step: Step) -> Step:
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         leaving = set(step.removes)
         for path in step.removes:
             match = _NAME.match(path)

@@ -11,17 +11,20 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slimmer.analysis.symlinks import dangling
 from slimmer.names import printable
-from slimmer.plan.guards import dangling, freed
+from slimmer.plan.proposals import in_doubt
 from slimmer.plan.steps import PlanError, Refusal, Step
-from slimmer.policy import Globs, Selector
+from slimmer.policy import Globs
 from slimmer.tar.reading import DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.attribution import Claim, Owner
+    from slimmer.plan.proposals import Ask
+    from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
 
 
@@ -31,8 +34,10 @@ class RemoveDistribution:
 
     name: str = "remove-distribution"
 
-    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step | Refusal]:
-        graph = subject.graph
+    def propose(
+        self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
+    ) -> Iterator[Step | Refusal]:
+        graph = facts.graph
         if not rule.selector.owners:
             return  # nobody means all of them
         selected = {
@@ -48,21 +53,30 @@ class RemoveDistribution:
                 if other.kind == "pip"
             }
         ignored = Globs(dict(rule.options).get("ignore", ()))
-        files = _files(subject, selected)
+        files = _files(facts, selected)
         leaving = set(selected)
+        asked = None
         while leaving:
-            denied = _held(subject, leaving, files, ignored)
+            denied = _held(protection, leaving, files, ignored)
             if not denied:
-                break
+                asked = ask(
+                    (path for owner in sorted(leaving) for path in files[owner]),
+                    {printable(str(owner)): files[owner] for owner in leaving},
+                )
+                held = {facts.ledger.owner(path) for path in asked.held} & leaving
+                if not held:
+                    break
+                leaving -= held
+                continue
             for owner, (guard, evidence) in sorted(denied.items()):
-                size = freed(subject, files[owner])
+                size = facts.freed(files[owner])
                 yield Refusal(rule.name, printable(str(owner)), guard, evidence, size)
             leaving -= denied.keys()
-        for group in _groups(subject, leaving):
+        for group in _groups(facts, leaving):
             paths = frozenset(path for owner in group for path in files[owner])
-            size = freed(subject, paths)
+            size = facts.freed(paths)
             if size:
-                yield Step(
+                step = Step(
                     rule.name,
                     self.name,
                     printable(", ".join(map(str, group))),
@@ -75,83 +89,84 @@ class RemoveDistribution:
                     disturbs=size,
                     options=(("distributions", [owner.name for owner in group]),),
                 )
+                yield in_doubt(step, asked.doubts(sorted(paths)) if asked else ())
 
-    def restore(self, subject: Subject, step: Step) -> Step:
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         """A distribution leaves whole or not at all, whatever became of the list of its files."""
         names = set(dict(step.options).get("distributions", ()))
         owners = {
             owner
-            for owner in subject.graph.distributions
+            for owner in facts.graph.distributions
             if owner.kind == "pip" and owner.name in names
         }
-        whole = {path for paths in _files(subject, owners).values() for path in paths}
+        whole = {path for paths in _files(facts, owners).values() for path in paths}
         if not whole.issuperset(step.removes):
             raise PlanError(f"the step {step.id} names files of other distributions")
         return step
 
 
-def _files(subject: Subject, owners: Collection[Owner]) -> dict[Owner, list[bytes]]:
+def _files(facts: Facts, owners: Collection[Owner]) -> dict[Owner, list[bytes]]:
     """Every file of each distribution that no other one claims; licences go with their files."""
     shared = {
         dispute.path
-        for dispute in subject.ledger.disputes
+        for dispute in facts.ledger.disputes
         if any(claim.owner not in owners for claim in (dispute.kept, *dispute.refused))
     }
-    visible = subject.index.visible
+    visible = facts.index.visible
     files: dict[Owner, list[bytes]] = {owner: [] for owner in owners}
-    for path, claim in subject.ledger.claim_of.items():
+    for path, claim in facts.ledger.claim_of.items():
         if claim.owner in files and path not in shared and visible[path].kind is not DIRECTORY:
             files[claim.owner].append(path)
     return files
 
 
 def _held(
-    subject: Subject,
+    protection: Protection,
     leaving: Collection[Owner],
     files: Mapping[Owner, Collection[bytes]],
     ignored: Globs,
 ) -> dict[Owner, tuple[str, str]]:
     """Those of the distributions that something which stays needs: guard and evidence."""
     held: dict[Owner, tuple[str, str]] = {}
-    kept = Selector(owners=subject.keep_owners) if subject.keep_owners else None
+    facts = protection.facts
     for owner in leaving:
-        distribution = subject.graph.distributions[owner]
+        distribution = facts.graph.distributions[owner]
         needed = [other for other in distribution.required_by if other not in leaving]
-        stays = next((path for path in files[owner] if path in subject.pinned), None)
+        stays = next((path for path in files[owner] if path in protection.pinned), None)
         if needed:
             held[owner] = ("nothing-requires", f"{printable(str(needed[0]))} requires it")
-        elif kept is not None and kept.owner(owner):
+        elif protection.keeps_owner(owner):
             held[owner] = ("nothing-requires", "the policy keeps it")
         elif stays is not None:
             held[owner] = ("nothing-requires", f"the policy keeps {printable(stays)}")
     if held:
         return held
     gone = frozenset(path for owner in leaving for path in files[owner])
-    owner_of = subject.ledger.owner
-    for need, library in subject.linkage.lost(gone):
+    owner_of = facts.ledger.owner
+    for need, library in facts.linkage.lost(gone):
         held.setdefault(owner_of(library), ("nothing-links", str(need)))
-    for link, target in dangling(subject, gone):
+    for link, target in dangling(facts, gone):
         held.setdefault(owner_of(target), ("nothing-links", f"{printable(link)} leads to it"))
     if held:
         return held
-    modules = _modules(subject, leaving)
+    modules = _modules(facts, leaving)
     silent = gone
     if ignored:
-        silent |= {path for path in subject.index.visible if path in ignored}
-    for name, mention in subject.importers.importing(modules, silent).items():
+        silent |= {path for path in facts.index.visible if path in ignored}
+    for name, mention in facts.importers.importing(modules, silent).items():
         held.setdefault(modules[name], ("nothing-imports", str(mention)))
-    libraries = [path for path in gone if path in subject.linkage.binaries and b".so" in path]
-    for path, need in subject.linkage.named(libraries, gone).items():
+    libraries = [path for path in gone if path in facts.linkage.binaries and b".so" in path]
+    for path, need in facts.linkage.named(libraries, gone).items():
         held.setdefault(owner_of(path), ("nothing-links", str(need)))
     return held
 
 
-def _modules(subject: Subject, owners: Collection[Owner]) -> dict[str, Owner]:
+def _modules(facts: Facts, owners: Collection[Owner]) -> dict[str, Owner]:
     """The modules that each of these distributions brings: top-level ones, and one level below
     where others have a part in the same folder (`google`, `nvidia`)."""
     brought: defaultdict[str, set[Owner]] = defaultdict(set)
     below: defaultdict[str, set[Owner]] = defaultdict(set)
-    for claim in subject.ledger.claims:
+    for claim in facts.ledger.claims:
         if claim.owner.kind != "pip" or not claim.trees:
             continue
         for parts in _names(claim):
@@ -185,7 +200,7 @@ def _names(claim: Claim) -> Iterable[tuple[str, ...]]:
     return found
 
 
-def _groups(subject: Subject, leaving: Collection[Owner]) -> list[list[Owner]]:
+def _groups(facts: Facts, leaving: Collection[Owner]) -> list[list[Owner]]:
     """Distributions that require one another, together: none of them leaves alone."""
     left = set(leaving)
     groups: list[list[Owner]] = []
@@ -197,7 +212,7 @@ def _groups(subject: Subject, leaving: Collection[Owner]) -> list[list[Owner]]:
             if owner in left:
                 left.discard(owner)
                 group.add(owner)
-                distribution = subject.graph.distributions[owner]
+                distribution = facts.graph.distributions[owner]
                 todo += [*distribution.requires, *distribution.required_by]
         groups.append(sorted(group))
     return groups

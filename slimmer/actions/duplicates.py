@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.categories import Category
+from slimmer.plan.proposals import in_doubt
 from slimmer.plan.steps import PlanError, Step
 from slimmer.tar.reading import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.image import Read
+    from slimmer.plan.proposals import Ask
+    from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
 
 MINIMUM = 16 << 10
@@ -34,16 +37,16 @@ class LinkDuplicates:
 
     name: str = "link-duplicates"
 
-    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step]:
+    def propose(self, facts: Facts, protection: Protection, rule: Rule, ask: Ask) -> Iterator[Step]:
         minimum = max(rule.selector.minimum, 1) if rule.selector.minimum else MINIMUM
         alike: defaultdict[tuple[object, ...], list[bytes]] = defaultdict(list)
-        for path in subject.selected(rule.selector):
-            header = subject.index.visible[path]
+        for path in protection.selected(rule.selector):
+            header = facts.index.visible[path]
             if header.kind is not FILE or header.sparse or header.size < minimum:
                 continue
-            source = subject.ledger.category_of[path] is Category.SOURCE
+            source = facts.ledger.category_of[path] is Category.SOURCE
             alike[
-                subject.index.layer_of[path],
+                facts.index.layer_of[path],
                 header.size,
                 header.mode,
                 header.uid,
@@ -53,15 +56,19 @@ class LinkDuplicates:
             ].append(path)
         # Most files of one size differ in their first bytes; only the rest is read whole.
         groups = [paths for paths in alike.values() if len(paths) > 1]
-        groups = list(_split(subject, groups, HEAD))
-        groups = list(_split(subject, groups, None))
-        by_layer: defaultdict[int, list[tuple[bytes, ...]]] = defaultdict(list)
-        for paths in groups:
-            ordered = sorted(paths, key=lambda path: subject.index.visible[path].start)
-            by_layer[subject.index.layer_of[ordered[0]]].append(tuple(ordered))
-        for number, twins in sorted(by_layer.items()):
-            size = sum(subject.index.visible[twin[0]].size * (len(twin) - 1) for twin in twins)
-            yield Step(
+        groups = list(_split(facts, groups, HEAD))
+        groups = list(_split(facts, groups, None))
+        asked = ask(path for paths in groups for path in paths)
+        by_layer: defaultdict[tuple[int, bool], list[tuple[bytes, ...]]] = defaultdict(list)
+        for group in groups:
+            for paths, doubts in asked.shares(group):
+                if len(paths) > 1:
+                    ordered = sorted(paths, key=lambda path: facts.index.visible[path].start)
+                    number = facts.index.layer_of[ordered[0]]
+                    by_layer[number, bool(doubts)].append(tuple(ordered))
+        for (number, _), twins in sorted(by_layer.items()):
+            size = sum(facts.index.visible[twin[0]].size * (len(twin) - 1) for twin in twins)
+            step = Step(
                 rule.name,
                 rule.action,
                 f"layer {number}",
@@ -73,24 +80,25 @@ class LinkDuplicates:
                 rootfs=size,
                 disturbs=size,
             )
+            yield in_doubt(step, asked.doubts(path for twin in twins for path in twin))
 
-    def restore(self, subject: Subject, step: Step) -> Step:
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         """Read the files again: a plan that was edited must not join different ones."""
         for twin in step.twins:
-            layers = {subject.index.layer_of[path] for path in twin}
-            if len(layers) != 1 or len(list(_split(subject, [list(twin)], None))) != 1:
+            layers = {facts.index.layer_of[path] for path in twin}
+            if len(layers) != 1 or len(list(_split(facts, [list(twin)], None))) != 1:
                 raise PlanError(f"the files {twin[0]!r} and {twin[-1]!r} are not the same")
         return step
 
 
 def _split(
-    subject: Subject, groups: Iterable[Sequence[bytes]], length: int | None
+    facts: Facts, groups: Iterable[Sequence[bytes]], length: int | None
 ) -> Iterator[list[bytes]]:
     """Groups of files whose first `length` bytes (None: all) are the same."""
     group_of = {path: number for number, paths in enumerate(groups) for path in paths}
     found: defaultdict[tuple[int, bytes], list[bytes]] = defaultdict(list)
-    for path, read in subject.readers(group_of):
-        size = subject.index.visible[path].size
+    for path, read in facts.readers(group_of):
+        size = facts.index.visible[path].size
         digest = _digest(read, size if length is None else min(length, size))
         found[group_of[path], digest].append(path)
     return (paths for paths in found.values() if len(paths) > 1)

@@ -10,8 +10,10 @@ from slimmer.plan.steps import Step
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.index import Hidden
+    from slimmer.plan.proposals import Ask
+    from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
 
 
@@ -21,9 +23,9 @@ class DropHidden:
 
     name: str = "drop-hidden"
 
-    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step]:
+    def propose(self, facts: Facts, protection: Protection, rule: Rule, ask: Ask) -> Iterator[Step]:
         found: dict[int, list[Hidden]] = {}
-        for number, hidden in subject.index.droppable():
+        for number, hidden in facts.index.droppable():
             if not rule.selector.layers or number in rule.selector.layers:
                 found.setdefault(number, []).append(hidden)
         for number, members in found.items():
@@ -43,5 +45,5 @@ class DropHidden:
                 disturbs=size,
             )
 
-    def restore(self, subject: Subject, step: Step) -> Step:
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         return step

@@ -9,6 +9,7 @@ from slimmer.actions import device_code, symbols
 from slimmer.categories import Category
 from slimmer.elf.fatbin import parse_gpus
 from slimmer.elf.file import ElfError
+from slimmer.plan.proposals import in_doubt
 from slimmer.plan.steps import PlanError, Refusal, Rewrite, Step
 from slimmer.tar.reading import FILE
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from slimmer.actions.device_code import Mode, Pruned
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.attribution import Owner
     from slimmer.elf.fatbin import Gpu
     from slimmer.image import Read
+    from slimmer.plan.proposals import Ask
+    from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
     from slimmer.splice import Splice
 
@@ -28,13 +31,14 @@ SMALLEST = 16 << 10
 BINARIES = (Category.NATIVE, Category.PROGRAMS, Category.TESTS)
 
 
-def _candidates(subject: Subject, rule: Rule, smallest: int) -> list[bytes]:
-    ledger = subject.ledger
+def _candidates(protection: Protection, rule: Rule, smallest: int) -> list[bytes]:
+    facts = protection.facts
+    ledger = facts.ledger
     return [
         path
-        for path in subject.selected(rule.selector)
+        for path in protection.selected(rule.selector)
         if ledger.category_of[path] in BINARIES
-        and (header := subject.index.visible[path]).kind is FILE
+        and (header := facts.index.visible[path]).kind is FILE
         and header.size >= smallest
     ]
 
@@ -49,14 +53,17 @@ class CutDeviceCode:
 
     name: str = "device-code"
 
-    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step | Refusal]:
+    def propose(
+        self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
+    ) -> Iterator[Step | Refusal]:
         options = dict(rule.options)
         if not options.get("gpus"):
             return
-        found: dict[Owner, list[tuple[Rewrite, Pruned]]] = {}
+        found: dict[tuple[Owner, bool], list[tuple[Rewrite, Pruned]]] = {}
         cut = _cutter(options)
-        for path, read in subject.readers(_candidates(subject, rule, 1 << 20)):
-            size = subject.index.visible[path].size
+        asked = ask(_candidates(protection, rule, 1 << 20))
+        for path, read in facts.readers((*asked.free, *asked.doubted)):
+            size = facts.index.visible[path].size
             try:
                 pruned = cut(read, size)
             except ElfError:
@@ -80,10 +87,11 @@ class CutDeviceCode:
                 rewrite = Rewrite(
                     path, pruned.splice, size, lambda read, size: cut(read, size).splice
                 )
-                found.setdefault(subject.ledger.owner(path), []).append((rewrite, pruned))
-        for owner, cuts in found.items():
+                share = facts.ledger.owner(path), path in asked.doubted
+                found.setdefault(share, []).append((rewrite, pruned))
+        for (owner, _), cuts in found.items():
             size = sum(rewrite.before - rewrite.splice.size for rewrite, _ in cuts)
-            yield Step(
+            step = Step(
                 rule.name,
                 rule.action,
                 str(owner),
@@ -96,10 +104,11 @@ class CutDeviceCode:
                 disturbs=sum(rewrite.before for rewrite, _ in cuts),
                 options=tuple(sorted(options.items())),
             )
+            yield in_doubt(step, asked.doubts(rewrite.path for rewrite, _ in cuts))
 
-    def restore(self, subject: Subject, step: Step) -> Step:
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         cut = _cutter(dict(step.options))
-        return _restored(subject, step, lambda read, size: cut(read, size).splice)
+        return _restored(facts, step, lambda read, size: cut(read, size).splice)
 
 
 def _cutter(options: dict[str, Any]) -> Callable[[Read, int], Pruned]:
@@ -136,18 +145,18 @@ class StripSymbols:
 
     name: str = "symbols"
 
-    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step]:
-        found: dict[Owner, list[Rewrite]] = {}
-        for path, read in subject.readers(_candidates(subject, rule, SMALLEST)):
-            size = subject.index.visible[path].size
+    def propose(self, facts: Facts, protection: Protection, rule: Rule, ask: Ask) -> Iterator[Step]:
+        found: dict[tuple[Owner, bool], list[Rewrite]] = {}
+        asked = ask(_candidates(protection, rule, SMALLEST))
+        for path, read in facts.readers((*asked.free, *asked.doubted)):
+            size = facts.index.visible[path].size
             splice = _stripped(read, size)
             if splice is not None:
-                found.setdefault(subject.ledger.owner(path), []).append(
-                    Rewrite(path, splice, size, _stripped)
-                )
-        for owner, rewrites in found.items():
+                share = facts.ledger.owner(path), path in asked.doubted
+                found.setdefault(share, []).append(Rewrite(path, splice, size, _stripped))
+        for (owner, _), rewrites in found.items():
             saved = sum(rewrite.before - rewrite.splice.size for rewrite in rewrites)
-            yield Step(
+            step = Step(
                 rule.name,
                 rule.action,
                 str(owner),
@@ -159,9 +168,10 @@ class StripSymbols:
                 rootfs=saved,
                 disturbs=sum(rewrite.before for rewrite in rewrites),
             )
+            yield in_doubt(step, asked.doubts(rewrite.path for rewrite in rewrites))
 
-    def restore(self, subject: Subject, step: Step) -> Step:
-        return _restored(subject, step, _stripped)
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
+        return _restored(facts, step, _stripped)
 
 
 def _stripped(read: Read, size: int) -> Splice | None:
@@ -171,11 +181,11 @@ def _stripped(read: Read, size: int) -> Splice | None:
         return None
 
 
-def _restored(subject: Subject, step: Step, make: Callable[[Read, int], Splice | None]) -> Step:
+def _restored(facts: Facts, step: Step, make: Callable[[Read, int], Splice | None]) -> Step:
     """The step with its files' new contents worked out again."""
     found: dict[bytes, Rewrite] = {}
-    for path, read in subject.readers(rewrite.path for rewrite in step.rewrites):
-        size = subject.index.visible[path].size
+    for path, read in facts.readers(rewrite.path for rewrite in step.rewrites):
+        size = facts.index.visible[path].size
         try:
             splice = make(read, size)
         except ElfError:

@@ -19,6 +19,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from slimmer.plan.steps import Rewrite
 from slimmer.splice import CHUNK, Copy, Literal, Piece, Splice, view
@@ -27,9 +28,8 @@ from slimmer.tar.reading import HARDLINK
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.attribution import Claim
-    from slimmer.plan.steps import Bookkeeper
 
 _ROW = re.compile(
     # Possessive: what no quote closes is read once, and as it stands.
@@ -43,28 +43,32 @@ _CELLS = re.compile(rb'"((?:[^"]|"")*)"|([^,]*)')
 class _Sums:
     """Hashes of what splices make; kept, for a plan is settled several times on its way."""
 
-    _known: dict[tuple[int, bytes, str], tuple[Splice, bytes]] = field(default_factory=dict)
+    _known: WeakKeyDictionary[Facts, dict[tuple[bytes, str], tuple[Splice, bytes]]] = field(
+        default_factory=WeakKeyDictionary
+    )
+    """By image; what was found out about one is forgotten with it."""
 
     def of(
-        self, subject: Subject, splices: Mapping[bytes, Splice], algorithms: Mapping[bytes, str]
+        self, facts: Facts, splices: Mapping[bytes, Splice], algorithms: Mapping[bytes, str]
     ) -> dict[bytes, bytes]:
         """The digest of each changed file, by the algorithm that its record is kept in."""
+        here = self._known.setdefault(facts, {})
         sums: dict[bytes, bytes] = {}
         missing: list[bytes] = []
         for path, algorithm in algorithms.items():
-            known = self._known.get((id(subject), path, algorithm))
+            known = here.get((path, algorithm))
             if known is not None and known[0] == splices[path]:
                 sums[path] = known[1]
             else:
                 missing.append(path)
-        for path, read in subject.readers(missing):
+        for path, read in facts.readers(missing):
             splice = splices[path]
             new = view(read, splice)
             digest = hashlib.new(algorithms[path])
             for start in range(0, splice.size, CHUNK):
                 digest.update(new(start, min(CHUNK, splice.size - start)))
             sums[path] = digest.digest()
-            self._known[id(subject), path, algorithms[path]] = (splice, sums[path])
+            here[path, algorithms[path]] = (splice, sums[path])
         return sums
 
 
@@ -75,52 +79,49 @@ class Records:
     _sums: _Sums = field(default_factory=_Sums)
 
     def __call__(
-        self, subject: Subject, removed: frozenset[bytes], splices: Mapping[bytes, Splice]
+        self, facts: Facts, removed: frozenset[bytes], splices: Mapping[bytes, Splice]
     ) -> Iterator[Rewrite]:
-        changed = _with_other_names(subject, splices)
+        changed = _with_other_names(facts, splices)
         touched = removed | changed.keys()
         if not touched:
             return
-        for claim in _losing(subject, touched):
-            for path in _records(subject, claim):
+        for claim in _losing(facts, touched):
+            for path in _records(facts, claim):
                 if path in removed or path in splices:
                     continue
-                old = subject.index.evidence[path]
-                if len(old) != _stored(subject, path):
+                old = facts.index.evidence[path]
+                if len(old) != _stored(facts, path):
                     continue  # longer than a scan reads: better as it was than cut
                 write = _conda if path.endswith(b".json") else _lines
-                splice = write(self._sums, subject, path, old, removed, changed)
+                splice = write(self._sums, facts, path, old, removed, changed)
                 if splice is not None and splice != Splice.identity(len(old)):
                     yield Rewrite(path, splice, len(old))
 
 
-default: tuple[Bookkeeper, ...] = (Records(),)
-
-
-def _with_other_names(subject: Subject, splices: Mapping[bytes, Splice]) -> dict[bytes, Splice]:
+def _with_other_names(facts: Facts, splices: Mapping[bytes, Splice]) -> dict[bytes, Splice]:
     """New contents by every name that their files have."""
     changed = dict(splices)
-    if not subject.linked:
+    if not facts.linked:
         return changed
     for path, splice in splices.items():
-        header = subject.index.visible[path]
+        header = facts.index.visible[path]
         first = header.link if header.kind is HARDLINK else path
-        for name in subject.linked.get((subject.index.layer_of[path], first), ()):
+        for name in facts.linked.get((facts.index.layer_of[path], first), ()):
             changed.setdefault(name, splice)
     return changed
 
 
-def _losing(subject: Subject, touched: Iterable[bytes]) -> Iterator[Claim]:
+def _losing(facts: Facts, touched: Iterable[bytes]) -> Iterator[Claim]:
     """The claims of distributions of which a file left or changed."""
     touched = frozenset(touched)
-    for claim in subject.ledger.claims:
+    for claim in facts.ledger.claims:
         if claim.owner.kind in ("pip", "conda") and not touched.isdisjoint(claim.files):
             yield claim
 
 
-def _records(subject: Subject, claim: Claim) -> Iterator[bytes]:
+def _records(facts: Facts, claim: Claim) -> Iterator[bytes]:
     """The files in which an installer wrote down what it installed."""
-    evidence = subject.index.evidence
+    evidence = facts.index.evidence
     if claim.owner.kind == "conda":
         candidates: Iterable[bytes] = [
             path for path in claim.files[:1] if path.endswith(b".json") and b"conda-meta/" in path
@@ -130,21 +131,21 @@ def _records(subject: Subject, claim: Claim) -> Iterator[bytes]:
     else:
         candidates = ()
     for path in candidates:
-        if path in evidence and path in subject.index.visible:
+        if path in evidence and path in facts.index.visible:
             yield path
 
 
-def _stored(subject: Subject, path: bytes) -> int:
-    header = subject.index.visible[path]
+def _stored(facts: Facts, path: bytes) -> int:
+    header = facts.index.visible[path]
     if header.kind is HARDLINK and not header.size:
-        holder = subject.index.visible.get(header.link)
-        return holder.size if holder is not None else len(subject.index.evidence[path])
+        holder = facts.index.visible.get(header.link)
+        return holder.size if holder is not None else len(facts.index.evidence[path])
     return header.size
 
 
 def _lines(
     sums: _Sums,
-    subject: Subject,
+    facts: Facts,
     record: bytes,
     old: bytes,
     removed: frozenset[bytes],
@@ -160,7 +161,7 @@ def _lines(
     for match in _ROW.finditer(old):
         raw = match[0]
         cells = _cells(match[1] or b"") if is_record else [match[1] or b""]
-        path = _place(subject, start, cells[0])
+        path = _place(facts, start, cells[0])
         if path in removed:
             continue
         if is_record and path in changed and len(cells) == 3:
@@ -170,7 +171,7 @@ def _lines(
             if cells[1] or cells[2]:
                 stale.append((len(pieces), path, cells, raw))
         pieces.append(Copy(match.start(), len(raw)))
-    digests = sums.of(subject, changed, algorithms)
+    digests = sums.of(facts, changed, algorithms)
     for place, path, cells, raw in stale:
         name = raw[: raw.rfind(b",", 0, raw.rfind(b","))]
         ending = raw[len(raw.rstrip(b"\r\n")) :]
@@ -196,18 +197,18 @@ def _cells(row: bytes) -> list[bytes]:
     return cells
 
 
-def _place(subject: Subject, start: bytes, name: bytes) -> bytes:
+def _place(facts: Facts, start: bytes, name: bytes) -> bytes:
     """Where a file of a record lies in the image; as the owners' rule for RECORD has it."""
     path = start + b"/" + name if start else name
     if not name.startswith((b"/", b"../")) and b"/../" not in name:
-        if path in subject.index.visible:
+        if path in facts.index.visible:
             return path
     elif name.startswith(b"/"):
         path = name
     folder, _, last = path.rpartition(b"/")
-    real = subject.index.resolve(folder)
+    real = facts.index.resolve(folder)
     found = real + b"/" + last if real else last
-    if found not in subject.index.visible:
+    if found not in facts.index.visible:
         # `pip --target` moves scripts into the target and leaves RECORD as it was.
         found = (start + b"/" if start else b"") + name.replace(b"../", b"")
     return found
@@ -215,7 +216,7 @@ def _place(subject: Subject, start: bytes, name: bytes) -> bytes:
 
 def _conda(
     sums: _Sums,
-    subject: Subject,
+    facts: Facts,
     record: bytes,
     old: bytes,
     removed: frozenset[bytes],
@@ -226,7 +227,7 @@ def _conda(
 
     def place(name: object) -> bytes:
         raw = str(name).encode("utf-8", "surrogateescape")
-        return _place(subject, prefix.rstrip(b"/"), raw)
+        return _place(facts, prefix.rstrip(b"/"), raw)
 
     try:
         told: dict[str, Any] = json.loads(old)
@@ -235,7 +236,7 @@ def _conda(
         paths = (told.get("paths_data") or {}).get("paths") or []
         kept = [one for one in paths if place(one["_path"]) not in removed]
         stale = {path: one for one in kept if (path := place(one["_path"])) in changed}
-        digests = sums.of(subject, changed, dict.fromkeys(stale, "sha256"))
+        digests = sums.of(facts, changed, dict.fromkeys(stale, "sha256"))
         for path, one in stale.items():
             if "sha256_in_prefix" in one or "sha256" in one:
                 key = "sha256_in_prefix" if "sha256_in_prefix" in one else "sha256"

@@ -6,16 +6,18 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slimmer.analysis.symlinks import dangling, ways
 from slimmer.names import printable
-from slimmer.plan.guards import dangling, freed, guarded
+from slimmer.plan.proposals import in_doubt
 from slimmer.plan.steps import Refusal, Step
-from slimmer.tar.reading import SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.attribution import Owner
+    from slimmer.plan.proposals import Ask
+    from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
 
 ALTERNATIVES = b"etc/alternatives/"
@@ -27,25 +29,33 @@ class Remove:
 
     name: str = "remove"
 
-    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step | Refusal]:
-        allowed, refusals = guarded(subject, rule, subject.selected(rule.selector))
-        yield from refusals
-        leaving, kept = _with_links(subject, allowed)
+    def propose(
+        self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
+    ) -> Iterator[Step | Refusal]:
+        asked = ask(protection.selected(rule.selector))
+        leaving, kept = _with_links(protection, (*asked.free, *asked.doubted))
         for target, evidence, paths in kept:
-            yield Refusal(rule.name, target, "nothing-links", evidence, freed(subject, paths))
-        by_owner: defaultdict[Owner, list[bytes]] = defaultdict(list)
-        target_of = dict(subject.symlinks)
+            yield Refusal(rule.name, target, "nothing-links", evidence, facts.freed(paths))
+        shares: defaultdict[tuple[Owner, bool], list[bytes]] = defaultdict(list)
+        doubts: defaultdict[Owner, list[bytes]] = defaultdict(list)
+        target_of = dict(facts.symlinks)
         for path in leaving:
             # A symlink leaves with what it leads to, so that no step leaves one that leads nowhere.
             holder = target_of.get(path, path)
             if holder not in leaving:
-                holder = next((one for one in subject.below(holder) if one in leaving), path)
-            by_owner[subject.ledger.owner(holder)].append(path)
-        for owner, paths in by_owner.items():
-            size = freed(subject, paths)
+                below = [one for one in facts.below(holder) if one in leaving]
+                holder = next((one for one in below if one in asked.doubted), None) or next(
+                    iter(below), path
+                )
+            doubted = holder in asked.doubted or path in asked.doubted
+            owner = facts.ledger.owner(holder)
+            shares[owner, doubted].append(path)
+            doubts[owner] += (holder, path) if doubted else ()
+        for (owner, doubted), paths in shares.items():
+            size = facts.freed(paths)
             if size <= 0:
                 continue
-            yield Step(
+            step = Step(
                 rule.name,
                 self.name,
                 printable(str(owner)),
@@ -57,48 +67,35 @@ class Remove:
                 rootfs=size,
                 disturbs=size,
             )
+            yield in_doubt(step, asked.doubts(sorted(doubts[owner]))) if doubted else step
 
-    def restore(self, subject: Subject, step: Step) -> Step:
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         return step
 
 
 def _with_links(
-    subject: Subject, paths: Iterable[bytes]
+    protection: Protection, paths: Iterable[bytes]
 ) -> tuple[set[bytes], list[tuple[str, str, list[bytes]]]]:
     """The paths less those that a symlink leads to which stays: no link may lose its target.
 
     Links of update-alternatives(1) to documents leave with them, as dpkg's `path-exclude` does it.
     """
+    facts = protection.facts
     leaving = set(paths)
     kept: list[tuple[str, str, list[bytes]]] = []
     while leaving:
-        found = list(dangling(subject, leaving))
+        found = list(dangling(facts, leaving))
         if not found:
             break
         for link, target in found:
-            if link.startswith(ALTERNATIVES) and not subject.keeps(link):
+            if link.startswith(ALTERNATIVES) and not protection.keeps(link):
                 leaving.add(link)
                 continue
-            stay = [path for path in (target, *subject.below(target)) if path in leaving]
+            stay = [path for path in (target, *facts.below(target)) if path in leaving]
             leaving.difference_update(stay)
             if stay:
                 kept.append((printable(target), f"{printable(link)} leads to it", stay))
             else:  # the way to it goes over a link that was to leave
-                for way in _ways(subject, link):
+                for way in ways(facts.index, link):
                     leaving.discard(way)
     return leaving, kept
-
-
-def _ways(subject: Subject, link: bytes) -> Iterator[bytes]:
-    """The symlinks that a symlink goes through."""
-    index = subject.index
-    for _ in range(40):
-        header = index.visible.get(link)
-        if header is None or header.kind is not SYMLINK:
-            return
-        folder = link[: max(link.rfind(b"/"), 0)]
-        written = header.link if header.link.startswith(b"/") else folder + b"/" + header.link
-        around, _, name = written.rpartition(b"/")
-        real = index.resolve(around)
-        link = real + b"/" + name if real else name
-        yield link

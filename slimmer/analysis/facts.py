@@ -1,4 +1,4 @@
-"""The image that a plan is made for: its ledger, its graph, what must stay, and its contents."""
+"""What is so about one image, whatever anybody wants to do with it; found out once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from slimmer.names import printable
-from slimmer.policy import Globs, Selector
 from slimmer.tar.reading import DIRECTORY, FILE, SYMLINK
 
 if TYPE_CHECKING:
@@ -20,62 +19,23 @@ if TYPE_CHECKING:
     from slimmer.analysis.starts import Starts
     from slimmer.analysis.texts import Texts
     from slimmer.attribution import Attribution
+    from slimmer.files import File
     from slimmer.image import Read
     from slimmer.index import Index
-    from slimmer.policy import Policy
     from slimmer.tar.reading import Header
 
-LICENCES = Globs(
-    (
-        "LICENSE*",
-        "LICENCE*",
-        "NOTICE*",
-        "COPYING*",
-        "/usr/share/doc/*/copyright",
-        "*.dist-info/licenses/",
-    )
-)
-"""Texts that must go wherever the files they are about go; no policy can drop them."""
 
-
-@dataclass(frozen=True)
-class Subject:
-    """What actions and guards look at. What is dear to find out is found out once, when asked."""
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What actions, guards and proofs look at. What is expensive to find out is found out when it
+    is first asked for, and kept."""
 
     ledger: Attribution
     graph: DependencyGraph
-    keep: Globs
-    """Paths that no step may remove or change."""
-    keep_owners: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, ledger: Attribution, graph: DependencyGraph, policy: Policy) -> Subject:
-        return cls(ledger, graph, policy.keep, policy.keep_owners)
 
     @property
     def index(self) -> Index:
         return self.ledger.index
-
-    def keeps(self, path: bytes) -> bool:
-        """Whether the path must stay as it is, whatever a rule says."""
-        if path in LICENCES or path in self.keep:
-            return True
-        return bool(self.keep_owners) and Selector(owners=self.keep_owners).owner(
-            self.ledger.owner(path)
-        )
-
-    @cached_property
-    def pinned(self) -> Globs:
-        """Paths that hold even a whole package in the image: those of `keep` that name one place.
-
-        The others are about parts, such as the metadata of a distribution that stays.
-        """
-        return Globs(
-            pattern
-            for pattern in self.keep.patterns
-            if pattern.startswith("/")
-            or ("/" in pattern and not pattern.endswith("/") and not set(pattern) & set("*?["))
-        )
 
     def stays(self, folder: bytes) -> bool:
         """Whether a folder is wanted even when it is empty: a system package made it, or the
@@ -84,34 +44,6 @@ class Subject:
             return True
         claim = self.ledger.claim_of.get(folder)
         return claim is not None and claim.owner.kind in ("deb", "apk", "rpm", "system")
-
-    def selected(self, selector: Selector) -> list[bytes]:
-        """The visible files (no folders) that a rule is about and that may leave, in tree order."""
-        ledger = self.ledger
-        visible = self.index.visible
-        owners = {
-            claim.owner: selector.owner(claim.owner)
-            for claim in {id(claim): claim for claim in ledger.claim_of.values()}.values()
-        }
-        found: list[bytes] = []
-        for path, claim in ledger.claim_of.items():
-            if not owners[claim.owner]:
-                continue
-            if selector.categories and ledger.category_of[path] not in selector.categories:
-                continue
-            header = visible[path]
-            if header.kind is DIRECTORY:
-                continue
-            if selector.minimum and ledger.size_of.get(path, 0) < selector.minimum:
-                continue
-            if selector.layers and self.index.layer_of[path] not in selector.layers:
-                continue
-            if selector.paths and path not in selector.paths:
-                continue
-            if path in selector.exclude or self.keeps(path):
-                continue
-            found.append(path)
-        return found
 
     @cached_property
     def _sorted(self) -> Sequence[bytes]:
@@ -189,6 +121,24 @@ class Subject:
             # A layer need not name the folders around its files.
             if target in index.visible or next(self.below(target), None) is not None
         ]
+
+    def freed(self, paths: Iterable[bytes]) -> int:
+        """Bytes that leave with these visible paths: a hard link's when its last name leaves."""
+        visible = self.index.visible
+        file_of = self.index.files.by_path
+        wanted = paths if isinstance(paths, (set, frozenset)) else set(paths)
+        total = 0
+        seen: set[File] = set()
+        for path in wanted:
+            if path not in visible:
+                continue
+            file = file_of.get(path)
+            if file is None:
+                total += visible[path].size
+            elif file not in seen and wanted.issuperset(file.names):
+                seen.add(file)
+                total += max(visible[name].size for name in file.names)
+        return total
 
     def contents(self, paths: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Whole small files."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slimmer.analysis.dependencies import DependencyGraph
+    from slimmer.analysis.facts import Facts
     from slimmer.app.options import BudgetOptions, PlanOptions, SlimOptions, VerifyOptions
     from slimmer.app.planner import Planner
     from slimmer.app.slim import Slimmed
@@ -53,8 +54,16 @@ class Context:
 class Inspection:
     """Every byte of an image on one owner, and who requires whom."""
 
-    ledger: Attribution
-    graph: DependencyGraph
+    facts: Facts
+    """What is expensive to find out of the image, shared by plans and proofs."""
+
+    @property
+    def ledger(self) -> Attribution:
+        return self.facts.ledger
+
+    @property
+    def graph(self) -> DependencyGraph:
+        return self.facts.graph
 
     @property
     def index(self) -> Index:
@@ -161,6 +170,7 @@ class Session:
         """Every byte on an owner; `libraries` is whether to look into large libraries too."""
         from slimmer import owners
         from slimmer.analysis.dependencies import DependencyGraph
+        from slimmer.analysis.facts import Facts
         from slimmer.attribution import Attribution
         from slimmer.elf import contents
 
@@ -175,7 +185,7 @@ class Session:
                 found = contents.look(index, self._deep)
             self.reporter.stage("putting bytes on owners")
             ledger = Attribution.of(index, owners.default, found)
-            made = Inspection(ledger, DependencyGraph.of(ledger))
+            made = Inspection(Facts(ledger, DependencyGraph.of(ledger)))
         self._inspections[libraries] = made
         return made
 

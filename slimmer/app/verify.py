@@ -39,8 +39,8 @@ def proof(before: Session, after: Session, options: VerifyOptions, plan: Plan | 
     reporter = before.reporter
     with reporter.working(), engine or nullcontext():
         verdict = static.verify(
-            static.subject(first.ledger, first.graph),
-            static.subject(second.ledger, second.graph),
+            first.facts,
+            second.facts,
             plan,
             engine=engine,
             trials=options.trials,

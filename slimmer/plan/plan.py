@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from slimmer.edits.edits import Changes
 from slimmer.image import Digest
+from slimmer.plan.proposals import Proposals
+from slimmer.plan.protection import Protection
 from slimmer.plan.steps import (
     Budget,
     PlanError,
@@ -28,7 +30,7 @@ from slimmer.splice import Splice, compose, view
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.plan.steps import Action, Bookkeeper, Metric
     from slimmer.policy import Policy
 
@@ -55,13 +57,13 @@ class Plan:
     after: tuple[int, int]
     """`unpacked` and `rootfs` of the result, exact."""
     changes: Changes
-    subject: Subject
+    facts: Facts
     notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
         cls,
-        subject: Subject,
+        facts: Facts,
         policy: Policy,
         actions: Mapping[str, Action],
         bookkeeping: Iterable[Bookkeeper],
@@ -73,15 +75,26 @@ class Plan:
         Without a budget every step at or below `accept` (the policy's own level if None); with
         one, the least risky set that fits, and inside one level the one that disturbs least.
         """
+        return cls.chosen(Proposals(facts, actions), policy, bookkeeping, budget, accept)
+
+    @classmethod
+    def chosen(
+        cls,
+        proposals: Proposals,
+        policy: Policy,
+        bookkeeping: Iterable[Bookkeeper],
+        budget: Budget | None = None,
+        accept: Safety | None = None,
+    ) -> Plan:
+        """As `of`, from proposals that may know what other policies' rules came to."""
+        facts = proposals.facts
+        protection = Protection.of(facts, policy)
         accept = policy.safety if accept is None else accept
         proposed: list[Step] = []
         refusals: list[Refusal] = []
         idle: list[str] = []
         for rule in sorted(policy.rules, key=lambda rule: rule.safety):
-            action = actions.get(rule.action)
-            if action is None:
-                raise PlanError(f"{rule.where}: no action carries out {rule.action!r}")
-            found = list(action.propose(subject, rule))
+            found = proposals.of(rule, protection)
             if not found:
                 idle.append(rule.name)
             for outcome in found:
@@ -89,36 +102,36 @@ class Plan:
                     proposed.append(outcome)
                 else:
                     refusals.append(outcome)
-        steps = _without_overlap(subject, proposed)
+        steps = _without_overlap(facts, proposed)
         keepers = tuple(bookkeeping)
         allowed = [step for step in steps if step.safety <= accept]
         metric: Metric = budget.metric if budget else "unpacked"
         chosen = allowed
         if budget is not None:
-            excess = _sizes(subject)[_METRICS.index(metric)] - budget.maximum
+            excess = _sizes(facts)[_METRICS.index(metric)] - budget.maximum
             # Hidden bytes are in no merged tree: dropping them saves nothing of `rootfs`.
             helpful = sum(step.saves(metric) > 0 for step in allowed)
             while True:
                 chosen = choose(allowed, excess, metric)
-                changes = settle(subject, chosen, keepers)
+                changes = settle(facts, chosen, keepers)
                 short = _promise(changes, metric) - budget.maximum
                 if short <= 0 or len(chosen) == helpful:
                     break
                 excess += short  # the records cost, or shared bytes gave less than they promised
-        changes = settle(subject, chosen, keepers)
+        changes = settle(facts, chosen, keepers)
         picked = {id(step) for step in chosen}
         return cls(
-            subject.index.image.id,
+            facts.index.image.id,
             policy.name,
             budget,
             tuple(chosen),
             tuple(step for step in allowed if id(step) not in picked),
             tuple(step for step in steps if step.safety > accept),
             tuple(sorted(refusals, key=lambda refusal: -refusal.size)),
-            _sizes(subject),
+            _sizes(facts),
             (changes.after.unpacked, changes.after.rootfs),
             changes,
-            subject,
+            facts,
             (f"rules that found nothing in this image: {', '.join(idle)}",) if idle else (),
         )
 
@@ -160,7 +173,7 @@ class Plan:
                     else {"max": self.budget.maximum, "metric": self.budget.metric},
                     "before": dict(zip(_METRICS, self.before, strict=True)),
                     "after": dict(zip(_METRICS, self.after, strict=True)),
-                    "steps": [step_json(step, self.subject) for step in self.steps],
+                    "steps": [step_json(step, self.facts) for step in self.steps],
                 },
                 indent=1,
                 ensure_ascii=True,
@@ -172,10 +185,11 @@ class Plan:
     def read(
         cls,
         text: str,
-        subject: Subject,
+        facts: Facts,
         actions: Mapping[str, Action],
         bookkeeping: Iterable[Bookkeeper],
         source: str = "plan",
+        protection: Protection | None = None,
     ) -> Plan:
         """Read a plan file for the image it was made for, and work out anew what it promises.
 
@@ -189,7 +203,8 @@ class Plan:
                 f"got {fields.get('schema_version')!r}",
                 hint="make the plan again with this version of slimmer",
             )
-        image = subject.index.image.id
+        protection = protection or Protection(facts)
+        image = facts.index.image.id
         if fields.get("image") != image:
             raise PlanError(
                 f"{source} is a plan for the image {str(fields.get('image'))[:19]}, "
@@ -200,12 +215,12 @@ class Plan:
         steps: list[Step] = []
         for number, entry in enumerate(as_list(fields.get("steps"), f"{source}: steps")):
             where = f"{source}: steps[{number}]"
-            step = step_of(entry, subject, where)
+            step = step_of(entry, facts, where)
             action = actions.get(step.action)
             if action is None:
                 raise PlanError(f"{where}.action: there is no action {step.action!r}")
-            steps.append(action.restore(subject, step))
-        changes = settle(subject, steps, tuple(bookkeeping))
+            steps.append(action.restore(facts, protection, step))
+        changes = settle(facts, steps, tuple(bookkeeping))
         return cls(
             image,
             str(fields.get("policy", "")),
@@ -216,10 +231,10 @@ class Plan:
             (),
             (),
             (),
-            _sizes(subject),
+            _sizes(facts),
             (changes.after.unpacked, changes.after.rootfs),
             changes,
-            subject,
+            facts,
         )
 
 
@@ -280,30 +295,30 @@ def _cheapest(steps: Sequence[Step], excess: int, metric: Metric) -> list[Step]:
     return best
 
 
-def settle(subject: Subject, steps: Iterable[Step], bookkeeping: Iterable[Bookkeeper]) -> Changes:
+def settle(facts: Facts, steps: Iterable[Step], bookkeeping: Iterable[Bookkeeper]) -> Changes:
     """What a set of steps does to the image, records included."""
     steps = tuple(steps)
     removed = frozenset(path for step in steps for path in step.removes)
-    splices = _combined(subject, steps, removed)
+    splices = _combined(facts, steps, removed)
     additions = [addition for step in steps for addition in step.additions]
     added = {addition.header.path for addition in additions}
     for keeper in bookkeeping:
-        for rewrite in keeper(subject, removed, splices):
+        for rewrite in keeper(facts, removed, splices):
             if rewrite.path not in added:
                 splices.setdefault(rewrite.path, rewrite.splice)
     return Changes.of(
-        subject.index,
+        facts.index,
         removed,
         (drop for step in steps for drop in step.drops),
         splices,
         (twin for step in steps for twin in step.twins),
         additions,
-        subject.stays,
+        facts.stays,
     )
 
 
 def _combined(
-    subject: Subject, steps: Iterable[Step], removed: frozenset[bytes]
+    facts: Facts, steps: Iterable[Step], removed: frozenset[bytes]
 ) -> dict[bytes, Splice]:
     """One splice for each rewritten file: the second step works on what the first one made."""
     wanted: dict[bytes, list[Rewrite]] = {}
@@ -313,7 +328,7 @@ def _combined(
                 wanted.setdefault(rewrite.path, []).append(rewrite)
     splices = {path: rewrites[0].splice for path, rewrites in wanted.items()}
     several = [path for path, rewrites in wanted.items() if len(rewrites) > 1]
-    for path, read in subject.readers(several):
+    for path, read in facts.readers(several):
         splice = splices[path]
         for rewrite in wanted[path][1:]:
             if rewrite.again is None:
@@ -326,11 +341,11 @@ def _combined(
     return splices
 
 
-def _without_overlap(subject: Subject, steps: Iterable[Step]) -> list[Step]:
+def _without_overlap(facts: Facts, steps: Iterable[Step]) -> list[Step]:
     """Steps in ladder order, each path taken by the first that names it and counted once."""
     taken: set[bytes] = set()
     dropped: set[tuple[int, int]] = set()
-    size_of = subject.ledger.size_of
+    size_of = facts.ledger.size_of
     result: list[Step] = []
     for step in sorted(steps, key=lambda step: (step.safety, -step.unpacked, step.id)):
         removes = tuple(path for path in step.removes if path not in taken)
@@ -359,8 +374,8 @@ def _without_overlap(subject: Subject, steps: Iterable[Step]) -> list[Step]:
     return result
 
 
-def _sizes(subject: Subject) -> tuple[int, int]:
-    return subject.index.unpacked, subject.index.rootfs
+def _sizes(facts: Facts) -> tuple[int, int]:
+    return facts.index.unpacked, facts.index.rootfs
 
 
 def _promise(changes: Changes, metric: Metric) -> int:

@@ -19,9 +19,11 @@ from slimmer.splice import Splice
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.edits.edits import Addition
     from slimmer.image import Read
+    from slimmer.plan.proposals import Ask
+    from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
 
 Metric = Literal["unpacked", "rootfs"]
@@ -122,11 +124,17 @@ class Action(Protocol):
     @property
     def name(self) -> str: ...
 
-    def propose(self, subject: Subject, rule: Rule) -> Iterable[Step | Refusal]:
-        """Steps with exact sizes, for what the rule selects; nothing for what is kept."""
+    def propose(
+        self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
+    ) -> Iterable[Step | Refusal]:
+        """Steps with exact sizes, for what the rule selects; nothing for what is kept.
+
+        `ask(paths)` asks the guards of the rule. What they hold is no part of a step; what they
+        doubt has a step of its own. An action whose steps touch visible files always asks.
+        """
         ...
 
-    def restore(self, subject: Subject, step: Step) -> Step:
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         """A step read from a plan file, with what the file does not hold worked out again."""
         ...
 
@@ -135,11 +143,11 @@ class Bookkeeper(Protocol):
     """Brings records into line with what leaves or changes, such as a distribution's RECORD."""
 
     def __call__(
-        self, subject: Subject, removed: frozenset[bytes], splices: Mapping[bytes, Splice]
+        self, facts: Facts, removed: frozenset[bytes], splices: Mapping[bytes, Splice]
     ) -> Iterable[Rewrite]: ...
 
 
-def step_json(step: Step, subject: Subject) -> dict[str, Any]:
+def step_json(step: Step, facts: Facts) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "id": step.id,
         "rule": step.rule,
@@ -154,7 +162,7 @@ def step_json(step: Step, subject: Subject) -> dict[str, Any]:
     if step.options:
         fields["options"] = dict(step.options)
     if step.removes:
-        fields["removes"] = subject.folded(step.removes)
+        fields["removes"] = facts.folded(step.removes)
     if step.drops:
         fields["drops"] = [list(drop) for drop in step.drops]
     if step.rewrites:
@@ -186,7 +194,7 @@ _KEYS = frozenset(
 )
 
 
-def step_of(entry: object, subject: Subject, where: str) -> Step:
+def step_of(entry: object, facts: Facts, where: str) -> Step:
     """A step as its file has it; what the file leaves out is for its action to restore."""
     if not isinstance(entry, dict):
         raise PlanError(f"{where}: expected an object, got {entry!r:.60}")
@@ -205,7 +213,7 @@ def step_of(entry: object, subject: Subject, where: str) -> Step:
     options = entry.get("options", {})
     if not isinstance(options, dict):
         raise PlanError(f"{where}.options: expected an object, got {options!r:.60}")
-    index = subject.index
+    index = facts.index
     starts = (
         {
             number: {hidden.header.start for hidden in index.layers[number].hidden}
@@ -225,7 +233,7 @@ def step_of(entry: object, subject: Subject, where: str) -> Step:
     for rewrite in as_list(entry.get("rewrites", []), f"{where}.rewrites"):
         if not isinstance(rewrite, dict):
             raise PlanError(f"{where}.rewrites: expected an object, got {rewrite!r:.60}")
-        path = _path(rewrite.get("path"), subject, f"{where}.rewrites")
+        path = _path(rewrite.get("path"), facts, f"{where}.rewrites")
         rewrites.append(Rewrite(path, Splice(()), index.visible[path].size))
     return Step(
         rule=str(entry.get("rule", "")),
@@ -237,14 +245,12 @@ def step_of(entry: object, subject: Subject, where: str) -> Step:
         removes=tuple(
             path
             for text in as_list(entry.get("removes", []), f"{where}.removes")
-            for path in _unfolded(text, subject, f"{where}.removes")
+            for path in _unfolded(text, facts, f"{where}.removes")
         ),
         drops=tuple(drops),
         rewrites=tuple(rewrites),
         twins=tuple(
-            tuple(
-                _path(text, subject, f"{where}.twins") for text in as_list(twin, f"{where}.twins")
-            )
+            tuple(_path(text, facts, f"{where}.twins") for text in as_list(twin, f"{where}.twins"))
             for twin in as_list(entry.get("twins", []), f"{where}.twins")
         ),
         unpacked=_whole(saves.get("unpacked"), f"{where}.saves.unpacked"),
@@ -254,9 +260,9 @@ def step_of(entry: object, subject: Subject, where: str) -> Step:
     )
 
 
-def _path(text: object, subject: Subject, where: str) -> bytes:
+def _path(text: object, facts: Facts, where: str) -> bytes:
     path = raw(text) if isinstance(text, str) else b""
-    if path not in subject.index.visible:
+    if path not in facts.index.visible:
         raise PlanError(
             f"{where}: the image has no file {text!r:.100}",
             hint="a plan may only lose steps; make a new one rather than write into it",
@@ -264,11 +270,11 @@ def _path(text: object, subject: Subject, where: str) -> bytes:
     return path
 
 
-def _unfolded(text: object, subject: Subject, where: str) -> Iterable[bytes]:
+def _unfolded(text: object, facts: Facts, where: str) -> Iterable[bytes]:
     if not isinstance(text, str) or not text.endswith("/"):
-        return (_path(text, subject, where),)
-    folder = _path(text[:-1], subject, where)
-    return (folder, *subject.below(folder))
+        return (_path(text, facts, where),)
+    folder = _path(text[:-1], facts, where)
+    return (folder, *facts.below(folder))
 
 
 def as_list(value: object, where: str) -> list[Any]:

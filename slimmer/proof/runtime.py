@@ -20,7 +20,7 @@ from slimmer.tar.reading import FILE, HARDLINK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.edits.edits import Changes
     from slimmer.image import Image
     from slimmer.index import Index
@@ -183,8 +183,8 @@ class Engine(Protocol):
 
 
 def compare(
-    before: Subject,
-    after: Subject,
+    before: Facts,
+    after: Facts,
     changes: Changes | None,
     culprits: Culprits,
     engine: Engine,
@@ -266,8 +266,8 @@ def is_library(path: bytes) -> bool:
 class _Pair:
     """The two images, and how to try them."""
 
-    before: Subject
-    after: Subject
+    before: Facts
+    after: Facts
     changes: Changes | None
     culprits: Culprits
     engine: Engine

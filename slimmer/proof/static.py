@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from slimmer.analysis.facts import Subject
 from slimmer.names import printable
-from slimmer.policy import NO_GLOBS, Safety
+from slimmer.policy import Safety
 from slimmer.proof import runtime as running
 from slimmer.proof.runtime import Trials
 from slimmer.proof.verdict import Culprits, Fault, Verdict, counted
@@ -21,7 +20,7 @@ from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, SYMLINK, Stream, walk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from slimmer.analysis.dependencies import DependencyGraph
+    from slimmer.analysis.facts import Facts
     from slimmer.attribution import Attribution, Owner
     from slimmer.edits.edits import Changes, LayerEdit
     from slimmer.index import Index
@@ -35,14 +34,9 @@ WHOLE = ("remove-distribution", "remove-debian-package", "swap")
 """Actions whose very aim is that something is not installed any more."""
 
 
-def subject(ledger: Attribution, graph: DependencyGraph) -> Subject:
-    """An image as a proof looks at it: no policy is at work here."""
-    return Subject(ledger, graph, NO_GLOBS)
-
-
 def verify(
-    before: Subject,
-    after: Subject,
+    before: Facts,
+    after: Facts,
     plan: Plan | None = None,
     *,
     engine: Engine | None = None,
@@ -70,8 +64,8 @@ def verify(
 
 
 def compare(
-    before: Subject,
-    after: Subject,
+    before: Facts,
+    after: Facts,
     changes: Changes | None = None,
     plan: Plan | None = None,
     mode: Mode = "rewrite",
@@ -316,7 +310,7 @@ def _held(index: Index) -> set[bytes]:
     return held
 
 
-def _libraries(before: Subject, after: Subject, culprits: Culprits) -> Verdict:
+def _libraries(before: Facts, after: Facts, culprits: Culprits) -> Verdict:
     """No remaining ELF file loses a library that it found before.
 
     Looked up in the result as it was written, and once more by what left: what the loader found
@@ -350,7 +344,7 @@ def _libraries(before: Subject, after: Subject, culprits: Culprits) -> Verdict:
     return Verdict(tuple(faults), counted({"ELF lookups": count}))
 
 
-def _requirements(before: Subject, after: Subject, culprits: Culprits) -> Verdict:
+def _requirements(before: Facts, after: Facts, culprits: Culprits) -> Verdict:
     """No remaining distribution or package loses what it required and had."""
     faults: list[Fault] = []
     notes: list[str] = []
@@ -386,7 +380,7 @@ def _evidence_path(ledger: Attribution, owner: Owner | None) -> bytes | None:
     return min(told or files, key=lambda path: (len(path), path), default=None)
 
 
-def _records(before: Subject, after: Subject, culprits: Culprits) -> Verdict:
+def _records(before: Facts, after: Facts, culprits: Culprits) -> Verdict:
     """A Python distribution's RECORD names nothing that left."""
     faults = []
     count = 0

@@ -17,7 +17,7 @@ import pytest
 from slimmer import owners, stores
 from slimmer.actions.debian.remove import RemoveDebianPackage
 from slimmer.analysis.dependencies import DependencyGraph
-from slimmer.analysis.facts import Subject
+from slimmer.analysis.facts import Facts
 from slimmer.attribution import Attribution
 from slimmer.index import Index
 from slimmer.plan.plan import Plan
@@ -93,14 +93,14 @@ def plan_for(path: Path) -> Plan:
     shipped = find("balanced", "")
     rules = tuple(rule for rule in shipped.rules if rule.name == "build-tools")
     policy = Policy("tools", rules, shipped.keep, safety=shipped.safety)
-    subject = Subject.of(ledger, DependencyGraph.of(ledger), policy)
-    return Plan.of(subject, policy, {"remove-debian-package": RemoveDebianPackage()}, ())
+    facts = Facts(ledger, DependencyGraph.of(ledger))
+    return Plan.of(facts, policy, {"remove-debian-package": RemoveDebianPackage()}, ())
 
 
 def test_apt_and_dpkg_agree_that_the_compiler_was_never_there(archive):
     plan = plan_for(archive)
     slim = archive.parent / "slim.tar"
-    write(apply(plan.subject.index.image, plan), f"docker-archive:{slim}:{WITHOUT}")
+    write(apply(plan.facts.index.image, plan), f"docker-archive:{slim}:{WITHOUT}")
     docker("load", "-i", str(slim))
 
     gone = {name for step in plan.steps for name in dict(step.options)["packages"]}
@@ -128,7 +128,7 @@ def test_apt_and_dpkg_agree_that_the_compiler_was_never_there(archive):
 def test_what_left_can_be_installed_again(archive):
     plan = plan_for(archive)
     slim = archive.parent / "again.tar"
-    write(apply(plan.subject.index.image, plan), f"docker-archive:{slim}:{WITHOUT}")
+    write(apply(plan.facts.index.image, plan), f"docker-archive:{slim}:{WITHOUT}")
     docker("load", "-i", str(slim))
 
     said(

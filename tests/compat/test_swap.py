@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from systems import facts_of
 from tiny import image
-from wheelhouse import BASE, installed, policy, rule, subject_of, tar, wheel
+from wheelhouse import BASE, installed, policy, rule, tar, wheel
 
 import slimmer
 from slimmer import owners, stores
@@ -22,7 +23,7 @@ from slimmer.actions import bookkeepers
 from slimmer.actions import default as actions
 from slimmer.actions.swap.swap import SwapWheel
 from slimmer.analysis.dependencies import DependencyGraph
-from slimmer.analysis.facts import Subject
+from slimmer.analysis.facts import Facts
 from slimmer.attribution import Attribution
 from slimmer.evidence import Evidence
 from slimmer.index import Index
@@ -115,9 +116,8 @@ def test_the_tree_is_what_pip_makes_of_the_same_wheel(tmp_path: Path):
     ) | installed("triton", "3", {"triton/__init__.py": b"t" * (4 << 20)}, site=site)
     base = {path.replace("3.11", PYTHON): content for path, content in BASE.items()}
     source = image(tar(base), tar(old | {"opt/app/pyvenv.cfg": b"home = /usr/local/bin\n"}))
-    subject = subject_of(source)
     plan = Plan.of(
-        subject,
+        facts_of(source),
         policy(rule(swaps=["torch=cpu"], find_links=[str(house)])),
         {"swap": SwapWheel()},
         bookkeepers(),
@@ -173,7 +173,7 @@ def test_what_was_swapped_runs_is_checked_and_can_be_uninstalled(tmp_path: Path)
     base = {path.replace("3.11", PYTHON): content for path, content in BASE.items()}
     source = image(tar(base | old | user))
     plan = Plan.of(
-        subject_of(source),
+        facts_of(source),
         policy(rule(swaps=["torch=cpu"], find_links=[str(house)])),
         {"swap": SwapWheel()},
         bookkeepers(),
@@ -239,8 +239,8 @@ def test_torch_for_cuda_becomes_torch_for_the_cpu_in_a_real_image():
     chosen = replace(
         balanced, rules=(*(one for one in balanced.rules if one.action != "swap"), swap)
     )
-    subject = Subject.of(ledger, DependencyGraph.of(ledger), chosen)
-    plan = Plan.of(subject, chosen, actions(), bookkeepers(), accept=Safety.CAUTION)
+    facts = Facts(ledger, DependencyGraph.of(ledger))
+    plan = Plan.of(facts, chosen, actions(), bookkeepers(), accept=Safety.CAUTION)
     assert [] == [one for one in plan.refusals if one.rule == swap.name]
     assert plan.after[0] <= 1_300_000_000
     name = "slimmer-swap-test:latest"

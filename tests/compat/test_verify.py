@@ -20,6 +20,7 @@ from tiny import Bytes, config
 
 from slimmer import owners
 from slimmer.analysis.dependencies import DependencyGraph
+from slimmer.analysis.facts import Facts
 from slimmer.attribution import Attribution
 from slimmer.image import Config, Digest, Image
 from slimmer.index import Index
@@ -27,7 +28,7 @@ from slimmer.plan.plan import Plan, settle
 from slimmer.plan.steps import Rewrite, Step
 from slimmer.policy import Safety
 from slimmer.proof.runtime import Probe, Request, TrialError, Trials
-from slimmer.proof.static import subject, verify
+from slimmer.proof.static import verify
 from slimmer.rewrite import apply
 from slimmer.splice import Copy, Splice
 from slimmer.stores.engine.runtime import LABEL, Running
@@ -35,7 +36,6 @@ from slimmer.stores.engine.runtime import LABEL, Running
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slimmer.analysis.facts import Subject
     from slimmer.proof.verdict import Verdict
 
 pytestmark = pytest.mark.compat
@@ -121,9 +121,9 @@ def _own() -> bytes:
 class Original:
     """The image to compare with. Not a dataclass: pytest shows arguments by their repr."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-        self.image = subject.index.image
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.image = facts.index.image
 
 
 @pytest.fixture(scope="module")
@@ -140,13 +140,13 @@ def original() -> Original:
     )
 
 
-def looked(image: Image) -> Subject:
+def looked(image: Image) -> Facts:
     ledger = Attribution.of(Index.scan(image, owners.evidence()), owners.default)
-    return subject(ledger, DependencyGraph.of(ledger))
+    return Facts(ledger, DependencyGraph.of(ledger))
 
 
 def plan_of(original: Original, *removes: str, rewrites: tuple[Rewrite, ...] = ()) -> Plan:
-    before = original.subject
+    before = original.facts
     paths = tuple(path.lstrip("/").encode() for path in removes)
     step = Step("rule", "remove", "t", Safety.SAFE, "why", removes=paths, rewrites=rewrites)
     changes = settle(before, (step,), ())
@@ -154,8 +154,8 @@ def plan_of(original: Original, *removes: str, rewrites: tuple[Rewrite, ...] = (
     return Plan(before.index.image.id, "p", None, (step,), (), (), (), *sizes, changes, before)
 
 
-def slimmed(plan: Plan) -> Subject:
-    draft = apply(plan.subject.index.image, plan)
+def slimmed(plan: Plan) -> Facts:
+    draft = apply(plan.facts.index.image, plan)
     tars = [b"".join(one.chunks()) for one in draft.layers]
     parsed = draft.finish([Digest.of(tar) for tar in tars])
     return looked(Image.of("tiny:slim", parsed, [(Bytes(tar), None, None) for tar in tars]))
@@ -191,7 +191,7 @@ TRIALS = Trials(
 
 
 def proved(engine: Running, plan: Plan, trials: Trials = TRIALS) -> Verdict:
-    return verify(plan.subject, slimmed(plan), plan, engine=engine, trials=trials)
+    return verify(plan.facts, slimmed(plan), plan, engine=engine, trials=trials)
 
 
 def test_a_result_that_works_holds(engine: Running, original: Original):
@@ -231,10 +231,10 @@ def test_a_service_that_answers_otherwise_is_found(engine: Running, original: Or
 
 def test_libraries_are_loaded_in_both(engine: Running, original: Original):
     # A library that ends after its headers still looks right to who reads only those.
-    paths = [path for path in original.subject.index.visible if b"lib-dynload/_json" in path]
+    paths = [path for path in original.facts.index.visible if b"lib-dynload/_json" in path]
     if not paths:
         pytest.skip("this Python has no extension modules of its own")
-    size = original.subject.index.visible[paths[0]].size
+    size = original.facts.index.visible[paths[0]].size
     zeros = Splice((Copy(0, 64),))
     plan = plan_of(original, rewrites=(Rewrite(paths[0], zeros, size),))
     trials = replace(TRIALS, imports=False, runs=(), requests=(), health=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from systems import debian, library, package, planned, proposed, subject
+from systems import debian, facts, library, package, planned, proposed, system
 
 from slimmer.actions.debian.remove import RemoveDebianPackage
 from slimmer.plan.plan import Plan
@@ -35,7 +35,7 @@ TOOLS = (GCC, CPP, MPC, GMP, GOMP)
 
 
 def test_a_package_leaves_with_what_apt_brought_for_it():
-    assert outcome(subject(debian(*TOOLS)), "deb:gcc") == (
+    assert outcome(facts(debian(*TOOLS)), "deb:gcc") == (
         [{"gcc", "cpp", "libmpc3", "libgmp10", "libgomp1"}],
         {},
     )
@@ -44,7 +44,7 @@ def test_a_package_leaves_with_what_apt_brought_for_it():
 def test_what_somebody_asked_for_stays():
     asked = package("libgmp10", {f"{LIB}/libgmp.so.10": library()})
 
-    assert outcome(subject(debian(GCC, CPP, MPC, asked, GOMP)), "deb:gcc")[0] == [
+    assert outcome(facts(debian(GCC, CPP, MPC, asked, GOMP)), "deb:gcc")[0] == [
         {"gcc", "cpp", "libmpc3", "libgomp1"}
     ]
 
@@ -61,7 +61,7 @@ def test_what_somebody_asked_for_stays():
 def test_what_a_package_that_stays_wants_stays(depends: dict[str, str], stays: set[str]):
     cpp = package("cpp", {"usr/bin/cpp": b"cpp"}, provides="libc-compiler (= 1)", automatic=True)
     other = package("other", {"usr/bin/other": b"x"}, **depends)
-    image = subject(debian(GCC, cpp, MPC, GMP, GOMP, other))
+    image = facts(debian(GCC, cpp, MPC, GMP, GOMP, other))
 
     [left] = outcome(image, "deb:gcc")[0]
     assert left == {"gcc", "cpp", "libmpc3", "libgmp10", "libgomp1"} - stays
@@ -69,7 +69,7 @@ def test_what_a_package_that_stays_wants_stays(depends: dict[str, str], stays: s
 
 def test_a_selected_package_that_another_depends_on_is_refused_with_who_does():
     other = package("other", {"usr/bin/other": b"x"}, "gcc | clang")
-    image = subject(debian(*TOOLS, other))
+    image = facts(debian(*TOOLS, other))
 
     assert outcome(image, "deb:gcc") == ([], {"deb:gcc": "other depends on it"})
     assert outcome(image, "deb:gcc", "deb:other") == (
@@ -82,13 +82,13 @@ def test_of_alternatives_only_one_has_to_stay():
     clang = package("clang", {"usr/bin/clang": b"c"})
     other = package("other", {"usr/bin/other": b"x"}, "gcc | clang")
 
-    assert outcome(subject(debian(*TOOLS, clang, other)), "deb:gcc")[1] == {}
+    assert outcome(facts(debian(*TOOLS, clang, other)), "deb:gcc")[1] == {}
 
 
 def test_no_elf_file_loses_a_library():
     own = {**debian(*TOOLS), "opt/model.so": library("libgomp.so.1")}
-    [left] = outcome(subject(own), "deb:gcc")[0]
-    selected = outcome(subject(own), "deb:gcc", "deb:libgomp1")[1]
+    [left] = outcome(facts(own), "deb:gcc")[0]
+    selected = outcome(facts(own), "deb:gcc", "deb:libgomp1")[1]
 
     assert left == {"gcc", "cpp", "libmpc3", "libgmp10"}
     assert selected == {"deb:libgomp1": "opt/model.so links libgomp.so.1"}
@@ -96,19 +96,19 @@ def test_no_elf_file_loses_a_library():
 
 def test_what_stays_for_a_programs_sake_is_not_taken_by_the_next_autoremove():
     own = {**debian(*TOOLS), "opt/model.so": library("libgomp.so.1")}
-    _, books = after(subject(own), "deb:gcc")
+    _, books = after(facts(own), "deb:gcc")
 
     assert books[b"var/lib/apt/extended_states"].strip() == b""  # no mark left: libgomp1 is wanted
 
     wanted = package("other", {"usr/bin/other": b"x"}, "libgomp1")
-    _, books = after(subject({**own, **debian(*TOOLS, wanted)}), "deb:gcc")
+    _, books = after(facts({**own, **debian(*TOOLS, wanted)}), "deb:gcc")
     assert b"Package: libgomp1" in books[b"var/lib/apt/extended_states"]
 
 
 def test_a_library_that_a_program_may_open_stays():
     own = {**debian(*TOOLS), "opt/tool.py": b"ctypes.CDLL('libgmp.so')"}
 
-    assert outcome(subject(own), "deb:gcc")[0] == [{"gcc", "cpp", "libmpc3", "libgomp1"}]
+    assert outcome(facts(own), "deb:gcc")[0] == [{"gcc", "cpp", "libmpc3", "libgomp1"}]
 
 
 def test_a_script_keeps_its_interpreter_but_an_example_does_not():
@@ -117,21 +117,21 @@ def test_a_script_keeps_its_interpreter_but_an_example_does_not():
     example = {"usr/share/doc/x/examples/rules": b"#!/usr/bin/make -f\n"}
 
     def with_script(files: dict[str, bytes]):
-        return outcome(subject({**debian(make), **files}, executable=list(files)), "deb:make")
+        return outcome(facts({**debian(make), **files}, executable=list(files)), "deb:make")
 
     assert with_script(script) == ([], {"deb:make": "usr/local/bin/rules runs by it"})
     assert with_script(example) == ([{"make"}], {})
 
 
 def test_a_symlink_of_the_users_keeps_its_target():
-    image = subject(debian(*TOOLS), symlinks={"usr/local/bin/cc": "/usr/bin/gcc"})
+    image = facts(debian(*TOOLS), symlinks={"usr/local/bin/cc": "/usr/bin/gcc"})
 
     assert outcome(image, "deb:gcc")[1] == {"deb:gcc": "usr/local/bin/cc leads to it"}
 
 
 @pytest.mark.parametrize("field", ["Essential: yes", "Priority: required", "Priority: important"])
 def test_what_dpkg_holds_dear_stays(field: str):
-    image = subject(debian(package("cc", {"usr/bin/cc": b"x"}, fields=field + "\n")))
+    image = facts(debian(package("cc", {"usr/bin/cc": b"x"}, fields=field + "\n")))
     steps, told = outcome(image, "deb:cc")
 
     assert steps == []
@@ -139,8 +139,8 @@ def test_what_dpkg_holds_dear_stays(field: str):
 
 
 def test_what_the_user_keeps_stays():
-    assert outcome(subject(debian(*TOOLS), keep_owners=["deb:gcc"]), "deb:gcc")[0] == []
-    assert outcome(subject(debian(*TOOLS), keep=["/usr/bin/gcc"]), "deb:gcc")[1] == {
+    assert outcome(system(debian(*TOOLS), keep_owners=["deb:gcc"]), "deb:gcc")[0] == []
+    assert outcome(system(debian(*TOOLS), keep=["/usr/bin/gcc"]), "deb:gcc")[1] == {
         "deb:gcc": "the policy keeps usr/bin/gcc"
     }
 
@@ -148,7 +148,7 @@ def test_what_the_user_keeps_stays():
 def test_packages_that_nothing_connects_are_steps_of_their_own():
     make = package("make", {"usr/bin/make": b"make"})
 
-    assert outcome(subject(debian(*TOOLS, make)), "deb:gcc", "deb:make")[0] == [
+    assert outcome(facts(debian(*TOOLS, make)), "deb:gcc", "deb:make")[0] == [
         {"gcc", "cpp", "libmpc3", "libgmp10", "libgomp1"},
         {"make"},
     ]
@@ -178,7 +178,7 @@ def test_the_books_agree_that_it_left():
         "var/lib/dpkg/triggers/File": b"/usr/share/x gcc-doc\n/usr/lib/gcc gcc/noawait\n",
         "var/lib/dpkg/triggers/own": b"cpp\n",
     }
-    plan, books = after(subject(files), "deb:gcc")
+    plan, books = after(facts(files), "deb:gcc")
 
     gone = {path.decode() for path in plan.changes.removed}
     assert gone >= {
@@ -216,7 +216,7 @@ RECORD = (
 def test_alternatives_leave_with_their_last_choice():
     gcc = package("gcc", {"usr/bin/gcc": b"x", "usr/share/man/man1/gcc.1.gz": b"m"})
     files = {**debian(gcc), "var/lib/dpkg/alternatives/cc": (RECORD + "\n").encode()}
-    plan, _ = after(subject(files, symlinks=ALTERNATIVES), "deb:gcc")
+    plan, _ = after(facts(files, symlinks=ALTERNATIVES), "deb:gcc")
 
     left = {path.decode() for path in plan.changes.after.visible}
     assert not left & {*ALTERNATIVES, "var/lib/dpkg/alternatives/cc"}
@@ -227,7 +227,7 @@ def test_a_choice_among_several_leaves_unless_it_is_the_current_one():
     clang = package("clang", {"usr/bin/clang": b"c"})
     record = RECORD + "/usr/bin/clang\n10\n\n\n"
     files = {**debian(gcc, clang), "var/lib/dpkg/alternatives/cc": record.encode()}
-    image = subject(files, symlinks=ALTERNATIVES)
+    image = facts(files, symlinks=ALTERNATIVES)
 
     _, books = after(image, "deb:clang")
     assert books[b"var/lib/dpkg/alternatives/cc"] == (RECORD + "\n").encode()
@@ -240,17 +240,17 @@ def test_a_file_that_two_packages_list_stays_with_the_other():
         package("one", {"usr/bin/one": b"1", **shared}),
         package("two", {"usr/bin/two": b"2", **shared}),
     )
-    plan, _ = after(subject(files), "deb:one")
+    plan, _ = after(facts(files), "deb:one")
     assert b"usr/share/both" not in plan.changes.removed
 
-    plan, _ = after(subject(files), "deb:one", "deb:two")
+    plan, _ = after(facts(files), "deb:one", "deb:two")
     assert b"usr/share/both" in plan.changes.removed
     assert len(plan.steps) == 1  # neither leaves it behind without the other
 
 
 def test_steps_are_consistent_alone_and_together_and_out_of_a_file():
     make = package("make", {"usr/bin/make": b"make"})
-    image = subject(debian(*TOOLS, make))
+    image = facts(debian(*TOOLS, make))
     plan, books = after(image, "deb:gcc", "deb:make")
     again = Plan.read(plan.to_json(), image, {"remove-debian-package": RemoveDebianPackage()}, ())
 
@@ -270,5 +270,5 @@ def test_odd_books_do_no_harm():
     }
     files["var/lib/dpkg/status"] += b"Package:\nStatus: x\n\nnonsense\n"
 
-    assert outcome(subject(files), "deb:gcc")[0]
-    assert outcome(subject({"a": b""}), "deb:gcc") == ([], {})
+    assert outcome(facts(files), "deb:gcc")[0]
+    assert outcome(facts({"a": b""}), "deb:gcc") == ([], {})

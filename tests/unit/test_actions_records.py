@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 
-from systems import SITE, distribution, subject, summed
+from systems import SITE, distribution, facts, summed
 
 from slimmer.actions.records import Records
 from slimmer.splice import Copy, Literal, Splice, view
@@ -17,7 +17,7 @@ INFO = f"{SITE}/pkg-1.0.dist-info"
 
 def rewritten(files, removed=(), splices=None, **others) -> dict[str, bytes]:
     """The records that change, as they come out."""
-    image = subject(files, **others)
+    image = facts(files, **others)
     found = {}
     for rewrite in Records()(
         image,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from systems import SITE, distribution, library, planned, proposed, subject
+from systems import SITE, distribution, facts, library, planned, proposed, system
 
-from slimmer.actions.records import default as bookkeepers
+from slimmer.actions import bookkeepers
 from slimmer.actions.remove import Remove
-from slimmer.plan.guards import freed, guarded
+from slimmer.plan.proposals import Ask
+from slimmer.plan.protection import Protection
 from slimmer.policy import Globs, Rule, Safety, Selector
 
 LIB = "usr/lib/x86_64-linux-gnu"
@@ -25,7 +26,7 @@ def test_there_is_a_step_for_each_owner():
         **distribution("one", {"one/tests/a.py": b"1" * 10, "one/b.py": b""}),
         **distribution("two", {"two/tests/a.py": b"2" * 20, "two/b.py": b""}),
     }
-    steps, refusals = proposed(Remove(), subject(files), rule("tests/"))
+    steps, refusals = proposed(Remove(), facts(files), rule("tests/"))
 
     assert {(step.target, step.unpacked, len(step.removes)) for step in steps} == {
         ("pip:one 1.0", 10, 1),
@@ -37,7 +38,7 @@ def test_there_is_a_step_for_each_owner():
 def test_tests_that_something_imports_stay_with_the_evidence():
     package = {"pkg/tests/__init__.py": b"#", "pkg/__init__.py": b"from .tests import x"}
     other = {"other/tests/a.py": b"# tests", "other/__init__.py": b""}
-    image = subject({**distribution("pkg", package), **distribution("other", other)})
+    image = facts({**distribution("pkg", package), **distribution("other", other)})
     steps, refusals = proposed(Remove(), image, rule("tests/", guards=("nothing-imports",)))
 
     assert [step.removes for step in steps] == [(f"{SITE}/other/tests/a.py".encode(),)]
@@ -56,7 +57,7 @@ def test_a_library_that_is_needed_stays_and_what_it_needs_too():
         f"{LIB}/libd.so": library(),
     }
     steps, refusals = proposed(
-        Remove(), subject(files), rule("/usr/lib/**/*.so", guards=("nothing-links",))
+        Remove(), facts(files), rule("/usr/lib/**/*.so", guards=("nothing-links",))
     )
 
     assert {path for step in steps for path in step.removes} == {
@@ -72,8 +73,8 @@ def test_a_library_that_is_needed_stays_and_what_it_needs_too():
 def test_a_static_library_stays_where_a_linker_would_take_it():
     static = {f"{LIB}/libx.a": b"x" * 9, f"{LIB}/libx.so": b"", f"{LIB}/libonly.a": b"y" * 5}
     guard = ("nothing-links",)
-    without, none = proposed(Remove(), subject(static), rule("*.a", guards=guard))
-    linker = subject({**static, "usr/bin/x86_64-linux-gnu-ld.bfd": b"ld"})
+    without, none = proposed(Remove(), facts(static), rule("*.a", guards=guard))
+    linker = facts({**static, "usr/bin/x86_64-linux-gnu-ld.bfd": b"ld"})
     steps, [refusal] = proposed(Remove(), linker, rule("*.a", guards=guard))
 
     assert (14, []) == (sum(step.unpacked for step in without), none)
@@ -87,7 +88,7 @@ def test_files_of_what_is_required_stay():
         **distribution("base", {"base/x.py": b"1"}),
         **distribution("top", {"top/x.py": b"2"}, requires=["base"]),
     }
-    image = subject(files)
+    image = facts(files)
     steps, refusals = proposed(Remove(), image, rule("*.py", guards=("nothing-requires",)))
     assert {refusal.evidence for refusal in refusals} == set()  # both leave
 
@@ -107,25 +108,26 @@ def test_files_of_what_is_required_stay():
     ],
 )
 def test_bytecode_leaves_only_if_its_source_stays(path: str, leaves: bool):
-    image = subject({"pkg/with.py": b"1", path: b"code"})
+    image = facts({"pkg/with.py": b"1", path: b"code"})
     wanted = rule("*.pyc", guards=("source-stays",))
-    left, refusals = guarded(image, wanted, [path.encode()])
+    ask = Ask(image, wanted)
+    asked = ask([path.encode()])
 
-    assert leaves == (left == [path.encode()])
-    assert leaves == (not refusals)
+    assert leaves == (asked.free == (path.encode(),))
+    assert leaves == (not ask.refusals)
 
 
 def test_source_and_bytecode_together_are_not_bytecode_whose_source_stays():
-    image = subject({"pkg/with.py": b"1", "pkg/__pycache__/with.cpython-311.pyc": b"code"})
+    image = facts({"pkg/with.py": b"1", "pkg/__pycache__/with.cpython-311.pyc": b"code"})
     wanted = rule("pkg/", guards=("source-stays",))
-    left, _ = guarded(image, wanted, image.selected(wanted.selector))
+    asked = Ask(image, wanted)(Protection(image).selected(wanted.selector))
 
-    assert left == [b"pkg/with.py"]
+    assert asked.free == (b"pkg/with.py",)
 
 
 def test_licences_and_what_the_policy_keeps_stay():
     files = {"opt/x/LICENSE.txt": b"l", "opt/x/NOTICE": b"n", "opt/x/a": b"a", "opt/x/b": b"b"}
-    steps, _ = proposed(Remove(), subject(files, keep=["opt/x/b"]), rule("/opt/"))
+    steps, _ = proposed(Remove(), system(files, keep=["opt/x/b"]), rule("/opt/"))
 
     assert [step.removes for step in steps] == [(b"opt/x/a",)]
 
@@ -138,7 +140,7 @@ def test_no_symlink_loses_its_target():
         "opt/doc/inside": "c",
         "srv/docs": "/usr/man",
     }
-    image = subject(files, symlinks=links)
+    image = facts(files, symlinks=links)
     steps, refusals = proposed(Remove(), image, rule("/opt/doc/", "/usr/man/"))
 
     gone = {path for step in steps for path in step.removes}
@@ -152,7 +154,7 @@ def test_no_symlink_loses_its_target():
 def test_a_symlink_on_the_way_of_one_that_stays_stays():
     links = {"etc/a": "/opt/doc/way", "opt/doc/way": "/srv/a"}
     steps, _ = proposed(
-        Remove(), subject({"srv/a": b"a", "opt/doc/b": b"b"}, symlinks=links), rule("/opt/doc/")
+        Remove(), facts({"srv/a": b"a", "opt/doc/b": b"b"}, symlinks=links), rule("/opt/doc/")
     )
 
     assert [step.removes for step in steps] == [(b"opt/doc/b",)]
@@ -165,24 +167,24 @@ def test_a_symlink_is_part_of_the_step_that_takes_its_target():
         "etc/alternatives/a": f"/{SITE}/one/man/a.1",
         "opt/man": f"/{SITE}/one/man",
     }
-    [step], _ = proposed(Remove(), subject(files, symlinks=links), rule("man/"))
+    [step], _ = proposed(Remove(), facts(files, symlinks=links), rule("man/"))
 
     assert (step.target, step.unpacked) == ("pip:one 1.0", 10)
     assert {path.decode() for path in step.removes} == {f"{SITE}/one/man/a.1", *links}
 
 
 def test_bytes_of_a_linked_file_leave_with_its_last_name():
-    image = subject({"a": b"x" * 10}, links={"b": "a", "c": "a"})
+    image = facts({"a": b"x" * 10}, links={"b": "a", "c": "a"})
 
     assert [0, 0, 10] == [
-        freed(image, names) for names in ([b"a"], [b"a", b"b"], [b"a", b"b", b"c"])
+        image.freed(names) for names in ([b"a"], [b"a", b"b"], [b"a", b"b", b"c"])
     ]
 
 
 def test_steps_promise_what_the_settled_plan_holds():
     files = distribution("one", {"one/tests/a.py": b"1" * 1000, "one/b.py": b""})
-    image = subject(files)
-    plan = planned(image, Remove(), rule("tests/"), bookkeepers)
+    image = facts(files)
+    plan = planned(image, Remove(), rule("tests/"), bookkeepers())
 
     record = f"{SITE}/one-1.0.dist-info/RECORD".encode()
     row = len(f"one/tests/a.py,{'s' * 50},1000\n")
@@ -192,7 +194,7 @@ def test_steps_promise_what_the_settled_plan_holds():
 
 
 def test_a_plan_file_brings_the_same_step_back():
-    image = subject({"opt/a": b"1", "opt/b": b"2"})
+    image = facts({"opt/a": b"1", "opt/b": b"2"})
     plan = planned(image, Remove(), rule("/opt/"))
     again = type(plan).read(plan.to_json(), image, {"remove": Remove()}, ())
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import synthetic_elf
+from systems import facts_of
 from tiny import Bytes, image
 from wheelhouse import (
     BASE,
@@ -21,7 +22,7 @@ from wheelhouse import (
     policy,
     row,
     rule,
-    subject_of,
+    system_of,
     tar,
     wheel,
 )
@@ -34,6 +35,7 @@ from slimmer.evidence import Evidence
 from slimmer.image import Digest, Image
 from slimmer.index import Index
 from slimmer.plan.plan import Plan
+from slimmer.plan.proposals import Proposals
 from slimmer.plan.steps import PlanError, Refusal, Step
 from slimmer.policy import Rule, Safety, find
 from slimmer.rewrite import apply
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.plan.protection import Protection
 
 CUDA_SCRIPT = b"#!/usr/local/bin/python3.11\nimport torch\n"
 APK = b"P:musl\nV:1.2.4-r2\nA:x86_64\nF:lib\nR:ld-musl-x86_64.so.1\n\n"
@@ -90,12 +92,16 @@ def cuda_image(more: Mapping[str, bytes] | None = None, **given: object) -> Imag
     return image(tar(BASE), tar(files, **given))  # type: ignore[arg-type]
 
 
-def outcomes(subject: Subject, one: Rule, folder: Path) -> list[Step | Refusal]:
-    return list(SwapWheel(wheels=Wheels(run=pip_finding(folder))).propose(subject, one))
+def proposed_by(action: SwapWheel, system: Protection, one: Rule) -> tuple[Step | Refusal, ...]:
+    return Proposals(system.facts, {"swap": action}).of(one, system)
 
 
-def refused(subject: Subject, one: Rule, folder: Path) -> Refusal:
-    (outcome,) = outcomes(subject, one, folder)
+def outcomes(system: Protection, one: Rule, folder: Path) -> list[Step | Refusal]:
+    return list(proposed_by(SwapWheel(wheels=Wheels(run=pip_finding(folder))), system, one))
+
+
+def refused(system: Protection, one: Rule, folder: Path) -> Refusal:
+    (outcome,) = outcomes(system, one, folder)
     assert isinstance(outcome, Refusal), outcome
     return outcome
 
@@ -103,7 +109,7 @@ def refused(subject: Subject, one: Rule, folder: Path) -> Refusal:
 def planned(source: Image, folder: Path, **options: object) -> Plan:
     one = rule(**options)
     return Plan.of(
-        subject_of(source),
+        facts_of(source),
         policy(one),
         {"swap": SwapWheel(wheels=Wheels(run=pip_finding(folder)))},
         bookkeepers(),
@@ -245,7 +251,7 @@ def test_a_plan_file_brings_the_same_image(tmp_path: Path):
 
     again = Plan.read(
         plan.to_json(),
-        plan.subject,
+        plan.facts,
         {"swap": SwapWheel(wheels=Wheels(run=pip_finding(tmp_path)))},
         bookkeepers(),
     )
@@ -268,7 +274,7 @@ def test_a_plan_file_wants_the_very_wheel_it_was_made_with(tmp_path: Path, chang
     with pytest.raises((PlanError, WheelError), match="torch") as error:
         Plan.read(
             plan.to_json(),
-            plan.subject,
+            plan.facts,
             {"swap": SwapWheel(wheels=Wheels(run=pip_finding(tmp_path)))},
             bookkeepers(),
         )
@@ -278,11 +284,11 @@ def test_a_plan_file_wants_the_very_wheel_it_was_made_with(tmp_path: Path, chang
 
 def test_a_wheel_file_is_taken_as_it_is_and_its_hash_is_checked(tmp_path: Path):
     path = cpu_wheel(tmp_path)
-    subject = subject_of(cuda_image())
+    system = system_of(cuda_image())
     right = Wheel(path).sha256
 
-    (step,) = outcomes(subject, rule(swaps=[f"torch={path}#sha256={right}"]), tmp_path)
-    refusal = refused(subject, rule(swaps=[f"torch={path}#sha256={'0' * 64}"]), tmp_path)
+    (step,) = outcomes(system, rule(swaps=[f"torch={path}#sha256={right}"]), tmp_path)
+    refusal = refused(system, rule(swaps=[f"torch={path}#sha256={'0' * 64}"]), tmp_path)
 
     assert isinstance(step, Step)
     assert right == dict(step.options)["sha256"]
@@ -295,7 +301,7 @@ def test_pip_is_asked_for_the_image_and_not_for_the_host(tmp_path: Path):
     cpu_wheel(tmp_path)
 
     outcomes(
-        subject_of(cuda_image()),
+        system_of(cuda_image()),
         rule(swaps=["torch=cpu"], find_links=["house"], index_url="https://index.invalid"),
         tmp_path,
     )
@@ -311,7 +317,7 @@ def test_pip_is_asked_for_the_image_and_not_for_the_host(tmp_path: Path):
 
 
 def test_without_a_wheel_the_refusal_names_the_one_it_needs(tmp_path: Path):
-    refusal = refused(subject_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
+    refusal = refused(system_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert "wheel" == refusal.guard
     assert "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl" in refusal.evidence
@@ -354,7 +360,7 @@ def test_a_wheel_is_a_cpu_build_by_what_is_inside_of_it(
 ):
     cpu_wheel(tmp_path, **given)
 
-    refusal = refused(subject_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
+    refusal = refused(system_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert "cpu-build" == refusal.guard
     assert evidence in refusal.evidence
@@ -364,7 +370,7 @@ def test_a_wheel_is_a_cpu_build_by_what_is_inside_of_it(
 def test_a_member_that_is_not_what_record_says_refuses_the_wheel(tmp_path: Path, told: bytes):
     cpu_wheel(tmp_path, told={"torch/__init__.py": told})
 
-    refusal = refused(subject_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
+    refusal = refused(system_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert "torch/__init__.py is not what its RECORD says" in refusal.evidence
 
@@ -372,7 +378,7 @@ def test_a_member_that_is_not_what_record_says_refuses_the_wheel(tmp_path: Path,
 def test_a_wheel_cannot_write_outside_of_its_place(tmp_path: Path):
     cpu_wheel(tmp_path, files=NEW | {"torch/../../../../../etc/passwd": b"root"})
 
-    refusal = refused(subject_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
+    refusal = refused(system_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert "writes outside of its place" in refusal.evidence
 
@@ -380,7 +386,7 @@ def test_a_wheel_cannot_write_outside_of_its_place(tmp_path: Path):
 def test_a_requirement_that_would_break_forbids_the_swap(tmp_path: Path):
     cpu_wheel(tmp_path, requires=["numpy>=2", "lightning"])
 
-    refusal = refused(subject_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
+    refusal = refused(system_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert "requirements" == refusal.guard
     assert "torch requires numpy>=2, there is 1.26.4" == refusal.evidence
@@ -390,7 +396,7 @@ def test_who_requires_the_exact_cuda_build_forbids_the_swap(tmp_path: Path):
     cpu_wheel(tmp_path)
     pinned = installed("pinned", "1", {"pinned.py": b""}, ["torch===2.13.0"])
 
-    refusal = refused(subject_of(cuda_image(pinned)), rule(swaps=["torch=cpu"]), tmp_path)
+    refusal = refused(system_of(cuda_image(pinned)), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert "pinned requires torch===2.13.0, there is 2.13.0+cpu" == refusal.evidence
 
@@ -399,7 +405,7 @@ def test_what_something_else_requires_stays(tmp_path: Path):
     cpu_wheel(tmp_path)
     more = installed("kernels", "1", {"kernels.py": b""}, ["triton"], requested=True)
 
-    (step,) = outcomes(subject_of(cuda_image(more)), rule(swaps=["torch=cpu"]), tmp_path)
+    (step,) = outcomes(system_of(cuda_image(more)), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert isinstance(step, Step)
     gone = {path.decode() for path in step.removes}
@@ -411,7 +417,7 @@ def test_what_something_else_requires_stays(tmp_path: Path):
 def test_what_the_new_wheel_requires_stays(tmp_path: Path):
     cpu_wheel(tmp_path, requires=["numpy", "setuptools"])
 
-    (step,) = outcomes(subject_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
+    (step,) = outcomes(system_of(cuda_image()), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert isinstance(step, Step)
     assert not {path for path in step.removes if b"setuptools" in path}
@@ -421,7 +427,7 @@ def test_files_that_nobody_recorded_stay(tmp_path: Path):
     cpu_wheel(tmp_path)
     stray = f"{SITE}/torch/models/own.pt"
 
-    (step,) = outcomes(subject_of(cuda_image({stray: b"own"})), rule(swaps=["torch=cpu"]), tmp_path)
+    (step,) = outcomes(system_of(cuda_image({stray: b"own"})), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert isinstance(step, Step)
     assert stray.encode() not in step.removes
@@ -433,7 +439,7 @@ def test_bytecode_that_nobody_recorded_leaves_with_its_source(tmp_path: Path):
     compiled = f"{SITE}/torch/__pycache__/__init__.cpython-311.opt-1.pyc"
 
     (step,) = outcomes(
-        subject_of(cuda_image({compiled: b"pyc"})), rule(swaps=["torch=cpu"]), tmp_path
+        system_of(cuda_image({compiled: b"pyc"})), rule(swaps=["torch=cpu"]), tmp_path
     )
 
     assert isinstance(step, Step)
@@ -456,9 +462,9 @@ def test_a_file_that_somebody_else_names_too_stays(tmp_path: Path):
 
 def test_a_new_file_takes_nobodys_place(tmp_path: Path):
     cpu_wheel(tmp_path)
-    subject = subject_of(cuda_image({"usr/local/bin/helper": b"#!/bin/sh"}))
+    system = system_of(cuda_image({"usr/local/bin/helper": b"#!/bin/sh"}))
 
-    refusal = refused(subject, rule(swaps=["torch=cpu"]), tmp_path)
+    refusal = refused(system, rule(swaps=["torch=cpu"]), tmp_path)
 
     assert "nothing-overwritten" == refusal.guard
     assert "usr/local/bin/helper is there already" in refusal.evidence
@@ -467,9 +473,9 @@ def test_a_new_file_takes_nobodys_place(tmp_path: Path):
 def test_a_symlink_that_would_lead_nowhere_forbids_the_swap(tmp_path: Path):
     cpu_wheel(tmp_path)
     library = f"/{SITE}/nvidia/nccl/lib/libnccl.so.2"
-    subject = subject_of(cuda_image(links={"opt/lib/libnccl.so.2": library}))
+    system = system_of(cuda_image(links={"opt/lib/libnccl.so.2": library}))
 
-    refusal = refused(subject, rule(swaps=["torch=cpu"]), tmp_path)
+    refusal = refused(system, rule(swaps=["torch=cpu"]), tmp_path)
 
     assert "nothing-links" == refusal.guard
     assert "opt/lib/libnccl.so.2 leads to" in refusal.evidence
@@ -480,7 +486,7 @@ def test_a_file_changed_after_the_installation_forbids_the_swap(tmp_path: Path):
     patched = tar({f"{SITE}/torch/__init__.py": b"# patched"})
     source = image(tar(BASE), tar(TORCH | CUDA | OTHERS), patched)
 
-    refusal = refused(subject_of(source), rule(swaps=["torch=cpu"]), tmp_path)
+    refusal = refused(system_of(source), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert "unchanged" == refusal.guard
     assert "torch/__init__.py was changed in layer 2" in refusal.evidence
@@ -507,7 +513,7 @@ def test_a_library_that_links_cuda_forbids_the_swap(tmp_path: Path):
     extension = _needing("libtorch_cuda.so")
 
     refusal = refused(
-        subject_of(
+        system_of(
             cuda_image(
                 {
                     f"{SITE}/own/_ext.so": extension,
@@ -537,11 +543,11 @@ def _needing(library: str) -> bytes:
 def test_torchvision_goes_with_torch_or_neither_goes(tmp_path: Path):
     cpu_wheel(tmp_path)
     vision = installed("torchvision", "0.28.0", {"torchvision/_C.so": b"v" * 700}, ["torch"])
-    subject = subject_of(cuda_image(vision))
+    system = system_of(cuda_image(vision))
 
-    alone = refused(subject, rule(swaps=["torch=cpu"]), tmp_path)
+    alone = refused(system, rule(swaps=["torch=cpu"]), tmp_path)
     wheel(tmp_path, "torchvision", "0.28.0+cpu", {"torchvision/_C.so": b"c"}, ["torch==2.13.0"])
-    (step,) = outcomes(subject, rule(swaps=["torch=cpu"]), tmp_path)
+    (step,) = outcomes(system, rule(swaps=["torch=cpu"]), tmp_path)
 
     assert "torchvision 0.28.0 only works with its own kind of torch" in alone.evidence
     assert "torchvision-0.28.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl" in alone.evidence
@@ -568,7 +574,7 @@ def test_who_requires_the_name_that_leaves_forbids_the_swap(tmp_path: Path):
     wheel(tmp_path, "xgboost-cpu", "3.1.0", {"xgboost/core.py": b"1"}, tag="py3-none-any")
 
     refusal = refused(
-        subject_of(image(tar(BASE | old | user))), rule(swaps=["xgboost=cpu"]), tmp_path
+        system_of(image(tar(BASE | old | user))), rule(swaps=["xgboost=cpu"]), tmp_path
     )
 
     assert "flaml requires xgboost>=2, which is not there" == refusal.evidence
@@ -617,10 +623,10 @@ def test_what_is_to_be_kept_forbids_or_stays(tmp_path: Path):
     source = cuda_image()
     one = rule(swaps=["torch=cpu"])
 
-    torch = refused(subject_of(source, keep_owners=("pip:torch",)), one, tmp_path)
-    own = refused(subject_of(source, keep=["cuda_only/__init__.py"]), one, tmp_path)
-    (step,) = outcomes(subject_of(source, keep=["triton/__init__.py"]), one, tmp_path)
-    (other,) = outcomes(subject_of(source, keep_owners=("pip:nvidia-nccl",)), one, tmp_path)
+    torch = refused(system_of(source, keep_owners=("pip:torch",)), one, tmp_path)
+    own = refused(system_of(source, keep=["cuda_only/__init__.py"]), one, tmp_path)
+    (step,) = outcomes(system_of(source, keep=["triton/__init__.py"]), one, tmp_path)
+    (other,) = outcomes(system_of(source, keep_owners=("pip:nvidia-nccl",)), one, tmp_path)
 
     assert ("keep", "keep") == (torch.guard, own.guard)
     assert isinstance(step, Step)
@@ -642,7 +648,7 @@ def test_what_the_shipped_policies_keep_holds_nothing_that_leaves_whole(tmp_path
     kept = find("safe", "").keep.patterns
 
     (step,) = outcomes(
-        subject_of(image(tar(BASE | old | triton | numpy)), keep=kept),
+        system_of(image(tar(BASE | old | triton | numpy)), keep=kept),
         rule(swaps=["torch=cpu"]),
         tmp_path,
     )
@@ -653,10 +659,10 @@ def test_what_the_shipped_policies_keep_holds_nothing_that_leaves_whole(tmp_path
 
 def test_a_swap_is_never_safe_and_is_risky_when_nobody_asked(tmp_path: Path):
     cpu_wheel(tmp_path)
-    subject = subject_of(cuda_image())
+    system = system_of(cuda_image())
 
     levels = [
-        outcomes(subject, one, tmp_path)[0]
+        outcomes(system, one, tmp_path)[0]
         for one in (rule(swaps=["torch=cpu"]), rule(gpus="none"), rule())
     ]
 
@@ -671,21 +677,21 @@ def test_nothing_is_proposed_where_the_image_is_meant_to_meet_a_gpu(tmp_path: Pa
     source = image(
         tar(BASE | TORCH | CUDA | OTHERS), runtime={"Env": ["NVIDIA_VISIBLE_DEVICES=all"]}
     )
-    subject = subject_of(source)
+    system = system_of(source)
 
-    assert ("NVIDIA_VISIBLE_DEVICES=all",) == gpu_evidence(subject)
-    assert [] == outcomes(subject, rule(), tmp_path)
-    assert outcomes(subject, rule(swaps=["torch=cpu"]), tmp_path)
+    assert ("NVIDIA_VISIBLE_DEVICES=all",) == gpu_evidence(system.facts)
+    assert [] == outcomes(system, rule(), tmp_path)
+    assert outcomes(system, rule(swaps=["torch=cpu"]), tmp_path)
 
 
 def test_a_cpu_build_is_not_swapped_for_itself(tmp_path: Path):
     cpu = installed("torch", "2.13.0+cpu", {"torch/__init__.py": b""})
     source = image(tar(BASE | cpu))
 
-    refusal = refused(subject_of(source), rule(swaps=["torch=cpu"]), tmp_path)
+    refusal = refused(system_of(source), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert "pip:torch 2.13.0+cpu is no CUDA build" == refusal.evidence
-    assert [] == outcomes(subject_of(source), rule(gpus="none"), tmp_path)
+    assert [] == outcomes(system_of(source), rule(gpus="none"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -699,7 +705,7 @@ def test_a_cpu_build_is_not_swapped_for_itself(tmp_path: Path):
 )
 def test_a_swap_that_cannot_be_meant_is_an_error(tmp_path: Path, swap: str, message: str):
     with pytest.raises(PlanError, match=message):
-        outcomes(subject_of(cuda_image()), rule(swaps=[swap]), tmp_path)
+        outcomes(system_of(cuda_image()), rule(swaps=[swap]), tmp_path)
 
 
 def test_a_request_is_read_with_its_hash():
@@ -721,10 +727,10 @@ def test_a_request_is_read_with_its_hash():
     ],
 )
 def test_the_target_is_that_of_the_image(files: dict[str, bytes], first: str, libc: str):
-    subject = subject_of(image(tar(files | TORCH)))
-    claim = next(one for one in subject.ledger.claims if one.owner.name == "torch")
+    system = system_of(image(tar(files | TORCH)))
+    claim = next(one for one in system.facts.ledger.claims if one.owner.name == "torch")
 
-    target = Target.of(subject, claim)
+    target = Target.of(system.facts, claim)
 
     assert ((3, 11), "cp311", first, libc) == (
         target.python,
@@ -735,23 +741,23 @@ def test_the_target_is_that_of_the_image(files: dict[str, bytes], first: str, li
 
 
 def test_without_a_package_database_the_old_wheel_tells_the_c_library(tmp_path: Path):
-    subject = subject_of(image(tar(TORCH)))
-    claim = next(one for one in subject.ledger.claims if one.owner.name == "torch")
+    system = system_of(image(tar(TORCH)))
+    claim = next(one for one in system.facts.ledger.claims if one.owner.name == "torch")
 
-    target = Target.of(subject, claim, ["cp311-cp311-manylinux_2_28_x86_64"])
+    target = Target.of(system.facts, claim, ["cp311-cp311-manylinux_2_28_x86_64"])
 
     assert "manylinux_2_28_x86_64" == target.platforms[0]
     with pytest.raises(WheelError, match="which C library"):
-        Target.of(subject, claim)
+        Target.of(system.facts, claim)
 
 
 def test_a_free_threaded_interpreter_has_an_abi_of_its_own():
     site = "opt/lib/python3.13t/site-packages"
     files = installed("torch", "2.13.0", {"torch/__init__.py": b""}, site=site)
-    subject = subject_of(image(tar(files | LIBC)))
-    claim = next(one for one in subject.ledger.claims if one.owner.name == "torch")
+    system = system_of(image(tar(files | LIBC)))
+    claim = next(one for one in system.facts.ledger.claims if one.owner.name == "torch")
 
-    assert "cp313t" == Target.of(subject, claim).abi
+    assert "cp313t" == Target.of(system.facts, claim).abi
 
 
 def test_symbols_of_the_new_libraries_can_be_left_out(tmp_path: Path):
@@ -801,9 +807,9 @@ def test_two_environments_are_two_steps(tmp_path: Path):
 def test_the_host_without_pip_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("shutil.which", lambda name: None)
-    subject = subject_of(cuda_image())
+    system = system_of(cuda_image())
 
-    (refusal,) = SwapWheel().propose(subject, rule(swaps=["torch=cpu"]))
+    (refusal,) = proposed_by(SwapWheel(), system, rule(swaps=["torch=cpu"]))
 
     assert isinstance(refusal, Refusal)
     assert "there is no pip on this host" in refusal.evidence
@@ -814,7 +820,7 @@ def test_names_from_the_image_are_made_fit_to_be_shown(tmp_path: Path):
     cpu_wheel(tmp_path)
     odd = installed("odd\x1b[31m", "1", {"odd.py": b""}, ["torch===2.13.0"])
 
-    refusal = refused(subject_of(cuda_image(odd)), rule(swaps=["torch=cpu"]), tmp_path)
+    refusal = refused(system_of(cuda_image(odd)), rule(swaps=["torch=cpu"]), tmp_path)
 
     assert refusal.evidence.isprintable()
 
@@ -822,10 +828,10 @@ def test_names_from_the_image_are_made_fit_to_be_shown(tmp_path: Path):
 def test_a_wheel_is_got_once(tmp_path: Path):
     cpu_wheel(tmp_path)
     action = SwapWheel(wheels=Wheels(run=pip_finding(tmp_path)))
-    subject = subject_of(cuda_image())
+    system = system_of(cuda_image())
 
     for _ in range(2):
-        list(action.propose(subject, replace(rule(swaps=["torch=cpu"]), name="again")))
+        list(proposed_by(action, system, replace(rule(swaps=["torch=cpu"]), name="again")))
 
     assert 1 == len((tmp_path / "asked.txt").read_text().splitlines()), "one download is enough"
 
@@ -835,4 +841,4 @@ def test_a_wheel_that_is_not_there_is_an_error_at_once():
     rule = Rule("x", "swap", Safety.RISKY, "w", options=(("swaps", ["torch=/no/such.whl"]),))
 
     with pytest.raises(PlanError, match="there is no wheel /no/such"):
-        list(held.propose(None, rule))  # type: ignore[arg-type]
+        list(held.propose(None, None, rule, None))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from systems import SITE, subject
+from systems import SITE, facts
 
 if TYPE_CHECKING:
     from slimmer.analysis.imports import Importers
@@ -20,7 +20,7 @@ PACKAGE = {
 
 
 def importers(files: dict[str, bytes], **others: object) -> Importers:
-    return subject({**PACKAGE, **files}, **others).importers
+    return facts({**PACKAGE, **files}, **others).importers
 
 
 def needing(source: str, path: str = f"{SITE}/pkg/core.py") -> list[str]:
@@ -225,7 +225,7 @@ def test_odd_sources_do_no_harm():
     ],
 )
 def test_sources_made_to_be_slow_are_not(source: bytes):
-    image = subject({**PACKAGE, f"{SITE}/pkg/core.py": source})
+    image = facts({**PACKAGE, f"{SITE}/pkg/core.py": source})
     start = time.process_time()
     found = image.importers
 

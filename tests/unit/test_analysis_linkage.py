@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from systems import library, subject
+from systems import facts, library
 
 if TYPE_CHECKING:
     from slimmer.analysis.linkage import Linkage
@@ -14,7 +14,7 @@ LIB = "usr/lib/x86_64-linux-gnu"
 
 
 def linkage(files: dict[str, bytes], **others: object) -> Linkage:
-    return subject(files, **others).linkage
+    return facts(files, **others).linkage
 
 
 def needs(files: dict[str, bytes], path: str, **others: object) -> dict[str, str | None]:

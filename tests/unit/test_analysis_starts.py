@@ -13,11 +13,10 @@ from tiny import Bytes, config, layer
 
 from slimmer import owners
 from slimmer.analysis.dependencies import DependencyGraph
-from slimmer.analysis.facts import Subject
+from slimmer.analysis.facts import Facts
 from slimmer.attribution import Attribution
 from slimmer.image import Config, Image
 from slimmer.index import Index
-from slimmer.policy import find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +39,7 @@ def starts(
     index = Index.scan(image, owners.evidence())
     ledger = Attribution.of(index, owners.default)
 
-    return Subject.of(ledger, DependencyGraph.of(ledger), find("safe", "")).starts
+    return Facts(ledger, DependencyGraph.of(ledger)).starts
 
 
 def script(text: str) -> dict[str, bytes | None]:

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from systems import SITE, subject
+from systems import SITE, facts
 from thorough import examples
 
 from slimmer.analysis.texts import Kind, Search, Text, Texts
@@ -26,7 +26,7 @@ def naming(files: dict[str, bytes], *needles: bytes, **others: object) -> list[t
     """Name and kind of every text with one of the needles in it."""
     found: list[tuple[str, str]] = []
     search = Search(needles, lambda text, hits: found.append((text.name, text.kind.value)))
-    subject(files, **others).texts.scan([search])
+    facts(files, **others).texts.scan([search])
     return found
 
 
@@ -116,7 +116,7 @@ def test_the_config_of_the_image_is_a_text():
 
 
 def test_each_search_is_told_of_its_own_in_one_reading():
-    image = subject({f"{SITE}/a.py": b"one two twofold", "etc/x.conf": b"two"})
+    image = facts({f"{SITE}/a.py": b"one two twofold", "etc/x.conf": b"two"})
     read: list[bytes] = []
 
     def readers(paths):
@@ -150,7 +150,7 @@ def test_each_search_is_told_of_its_own_in_one_reading():
 
 
 def test_a_pass_may_be_over_some_texts_only():
-    image = subject({f"{SITE}/a.py": b"needle", f"{SITE}/b.py": b"needle"})
+    image = facts({f"{SITE}/a.py": b"needle", f"{SITE}/b.py": b"needle"})
     found: list[bytes] = []
     search = Search((b"needle",), lambda text, hits: found.append(text.path))
     image.texts.scan([search], [f"{SITE}/b.py".encode(), b"no/such.py"])
@@ -170,7 +170,7 @@ def test_every_whole_word_is_found_wherever_needles_overlap(needles: list[str], 
     search = Search(
         tuple(wanted), lambda _, hits: found.update((hit.start, hit.needle) for hit in hits)
     )
-    subject({"app/a.py": text}).texts.scan([search])
+    facts({"app/a.py": text}).texts.scan([search])
 
     def is_word(place: int) -> bool:
         return 0 <= place < len(text) and (text[place : place + 1].isalnum() or text[place] == 95)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gated
 import pytest
@@ -12,7 +12,7 @@ from gated import BEFORE, GB, MB, REPORT
 
 from slimmer import owners
 from slimmer.analysis.dependencies import DependencyGraph
-from slimmer.analysis.facts import Subject
+from slimmer.analysis.facts import Facts
 from slimmer.attribution import Attribution
 from slimmer.categories import Category
 from slimmer.errors import SlimmerError
@@ -32,6 +32,10 @@ from slimmer.plan.plan import Plan
 from slimmer.plan.steps import Budget, Step
 from slimmer.policy import Globs, Policy, Rule, Safety, shipped
 from slimmer.report.comparison import Comparison
+
+if TYPE_CHECKING:
+    from slimmer.plan.proposals import Ask
+    from slimmer.plan.protection import Protection
 
 
 def judged(limit: Limit, **known: Any) -> Any:
@@ -285,15 +289,15 @@ class Dropping:
 
     name = "remove"
 
-    def propose(self, subject: Subject, rule: Rule):  # type: ignore[no-untyped-def]
-        for path in subject.selected(rule.selector):
-            size = subject.ledger.size_of[path]
+    def propose(self, facts: Facts, protection: Protection, rule: Rule, ask: Ask):  # type: ignore[no-untyped-def]
+        for path in protection.selected(rule.selector):
+            size = facts.ledger.size_of[path]
             yield Step(
                 rule.name, self.name, path.decode(), rule.safety, rule.why, "found",
                 removes=(path,), unpacked=size, rootfs=size, disturbs=size,
             )  # fmt: skip
 
-    def restore(self, subject: Subject, step: Step) -> Step:
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         return step
 
 
@@ -302,7 +306,7 @@ class Hiding(Dropping):
 
     name = "drop-hidden"
 
-    def propose(self, subject: Subject, rule: Rule):  # type: ignore[no-untyped-def]
+    def propose(self, facts: Facts, protection: Protection, rule: Rule, ask: Ask):  # type: ignore[no-untyped-def]
         yield Step(rule.name, self.name, "x", rule.safety, rule.why, unpacked=10, rootfs=0)
 
 
@@ -318,9 +322,9 @@ def planned(maximum: int, metric: Any = "unpacked") -> Plan:
         Rule("hidden", "drop-hidden", Safety.SAFE, "nobody sees it"),
     )
     policy = Policy("mine", rules, Globs(()), safety=Safety.RISKY)
-    subject = Subject.of(ledger, DependencyGraph.of(ledger), policy)
+    facts = Facts(ledger, DependencyGraph.of(ledger))
     actions = {"remove": Dropping(), "drop-hidden": Hiding()}
-    return Plan.of(subject, policy, actions, (), Budget(maximum, metric))
+    return Plan.of(facts, policy, actions, (), Budget(maximum, metric))
 
 
 def _selecting(*paths: str) -> Any:

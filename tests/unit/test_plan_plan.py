@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from systems import facts_of
 from tiny import image, layer
 
-from slimmer import owners
 from slimmer.actions.bytecode import DropBytecode
 from slimmer.actions.duplicates import LinkDuplicates
 from slimmer.actions.hidden import DropHidden
-from slimmer.analysis.dependencies import DependencyGraph
-from slimmer.analysis.facts import Subject
-from slimmer.attribution import Attribution
 from slimmer.image import Digest
-from slimmer.index import Index
 from slimmer.plan.plan import Plan, choose
 from slimmer.plan.steps import Budget, PlanError, Step
 from slimmer.policy import Policy, Safety
 from slimmer.rewrite import RewriteError, apply
-
-if TYPE_CHECKING:
-    from slimmer.image import Image
 
 ACTIONS = {action.name: action for action in (DropHidden(), LinkDuplicates(), DropBytecode())}
 POLICY = """
@@ -42,11 +34,6 @@ action = "drop-bytecode"
 safety = "caution"
 why = "it is made again"
 """
-
-
-def subject_of(source: Image) -> Subject:
-    ledger = Attribution.of(Index.scan(source, owners.evidence()), owners.default)
-    return Subject.of(ledger, DependencyGraph.of(ledger), POLICY_PARSED)
 
 
 def _find(name: str, source: str) -> Policy:
@@ -70,7 +57,7 @@ TARS = (
 
 def plan_of(budget: int | None = None, accept: Safety | None = None) -> Plan:
     return Plan.of(
-        subject_of(image(*TARS)),
+        facts_of(image(*TARS)),
         POLICY_PARSED,
         ACTIONS,
         (),
@@ -108,9 +95,9 @@ def test_bytecode_without_its_source_is_refused():
 
 def test_a_plan_file_makes_the_same_plan_again():
     plan = plan_of(accept=Safety.CAUTION)
-    subject = subject_of(image(*TARS))
+    facts = facts_of(image(*TARS))
 
-    again = Plan.read(plan.to_json(), subject, ACTIONS, ())
+    again = Plan.read(plan.to_json(), facts, ACTIONS, ())
 
     assert plan.to_json() == again.to_json()
     assert plan.changes.edits == again.changes.edits
@@ -121,7 +108,7 @@ def test_a_plan_file_may_lose_steps_and_promises_what_is_left():
     fields = json.loads(plan_of().to_json())
     del fields["steps"][0]
 
-    again = Plan.read(json.dumps(fields), subject_of(image(*TARS)), ACTIONS, ())
+    again = Plan.read(json.dumps(fields), facts_of(image(*TARS)), ACTIONS, ())
 
     assert 41801 - 1000 == again.after[0]
 
@@ -141,7 +128,7 @@ def test_a_step_that_was_changed_is_refused():
     fields["steps"][0]["twins"] = [["opt/same1", "opt/m.py"]]
 
     with pytest.raises(PlanError, match="changed since the plan was made"):
-        Plan.read(json.dumps(fields), subject_of(image(*TARS)), ACTIONS, ())
+        Plan.read(json.dumps(fields), facts_of(image(*TARS)), ACTIONS, ())
 
 
 @pytest.mark.parametrize(
@@ -163,7 +150,7 @@ def test_a_step_that_was_changed_is_refused():
 )
 def test_a_plan_file_that_says_what_no_plan_can_is_refused(text: str):
     with pytest.raises(PlanError):
-        Plan.read(text, subject_of(image(*TARS)), ACTIONS, ())
+        Plan.read(text, facts_of(image(*TARS)), ACTIONS, ())
 
 
 def test_a_plan_fits_no_other_image():
@@ -171,7 +158,7 @@ def test_a_plan_fits_no_other_image():
     plan = plan_of()
 
     with pytest.raises(PlanError, match="not for"):
-        Plan.read(plan.to_json(), subject_of(other), ACTIONS, ())
+        Plan.read(plan.to_json(), facts_of(other), ACTIONS, ())
     with pytest.raises(RewriteError, match="not for"):
         apply(other, plan)
 

@@ -4,12 +4,16 @@ they may (FIELD, what may go and what must stay)."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from systems import SITE, debian, distribution, package, subject
+from systems import SITE, debian, distribution, facts, package
 
-from slimmer.analysis.facts import Subject
+from slimmer.plan.protection import Protection
 from slimmer.policy import GUARDS, Policy, Safety
+
+if TYPE_CHECKING:
+    from slimmer.analysis.facts import Facts
 
 FOLDER = Path(__file__).parents[2] / "policies"
 NAMES = ("safe", "balanced", "aggressive")
@@ -134,7 +138,7 @@ GOES = {
 }
 
 
-def image() -> Subject:
+def image() -> Facts:
     """One file for each sentence of the field notes."""
     by_distribution: dict[str, dict[str, bytes]] = {"pkg": {}}
     everything = [
@@ -176,17 +180,17 @@ def image() -> Subject:
     files |= debian(package("thing", thing))
     for path in [*SYSTEM, *(path for paths in GOES.values() for path in paths)]:
         files.setdefault(path, path.encode())
-    return subject(files, runtime={"WorkingDir": "/app"})
+    return facts(files, runtime={"WorkingDir": "/app"})
 
 
-def taken(name: str, image: Subject) -> set[str]:
+def taken(name: str, image: Facts) -> set[str]:
     """What the rules of a policy would remove file by file."""
     told = policy(name)
-    aware = Subject.of(image.ledger, image.graph, told)
+    protection = Protection.of(image, told)
     gone: set[str] = set()
     for rule in told.rules:
         if rule.action == "remove":
-            gone |= {path.decode() for path in aware.selected(rule.selector)}
+            gone |= {path.decode() for path in protection.selected(rule.selector)}
     return gone
 
 
@@ -212,7 +216,7 @@ def test_each_policy_takes_what_it_is_for():
 
 def test_build_tools_take_no_interpreter_and_no_library_by_name():
     [rule] = [rule for rule in policy("balanced").rules if rule.name == "build-tools"]
-    owners = subject(
+    owners = facts(
         debian(
             *(
                 package(name, {f"usr/share/x/{name}": b"x"})

@@ -19,6 +19,7 @@ from tiny import Bytes, config, layer, oci
 
 from slimmer import cli, owners
 from slimmer.analysis.dependencies import DependencyGraph
+from slimmer.analysis.facts import Facts
 from slimmer.attribution import Attribution
 from slimmer.cli import main
 from slimmer.edits.edits import Addition
@@ -39,7 +40,7 @@ from slimmer.proof.runtime import (
     interpreters,
     normal,
 )
-from slimmer.proof.static import compare, compare_contents, subject, verify
+from slimmer.proof.static import compare, compare_contents, verify
 from slimmer.proof.verdict import Culprits
 from slimmer.rewrite import apply
 from slimmer.splice import Copy, Splice
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from slimmer.analysis.facts import Subject
     from slimmer.proof.runtime import Probe
     from slimmer.proof.verdict import Verdict
     from slimmer.rewrite import Mode
@@ -59,9 +59,9 @@ def image(*tars: bytes, runtime: Mapping[str, object] | None = None) -> Image:
     return Image.of("tiny:latest", Config.parse(raw), [(Bytes(tar), None, None) for tar in tars])
 
 
-def looked(source: Image) -> Subject:
+def looked(source: Image) -> Facts:
     ledger = Attribution.of(Index.scan(source, owners.evidence()), owners.default)
-    return subject(ledger, DependencyGraph.of(ledger))
+    return Facts(ledger, DependencyGraph.of(ledger))
 
 
 def step(*removes: bytes, **fields: object) -> Step:
@@ -75,7 +75,7 @@ def step(*removes: bytes, **fields: object) -> Step:
     return Step(**{**told, **fields}, removes=removes)  # type: ignore[arg-type]
 
 
-def plan_of(before: Subject, *steps: Step) -> Plan:
+def plan_of(before: Facts, *steps: Step) -> Plan:
     changes = settle(before, steps, ())
     index = before.index
     sizes = (index.unpacked, index.rootfs), (changes.after.unpacked, changes.after.rootfs)
@@ -84,7 +84,7 @@ def plan_of(before: Subject, *steps: Step) -> Plan:
 
 def written(plan: Plan, mode: Mode = "rewrite") -> Image:
     """The image that a plan makes, in memory."""
-    draft = apply(plan.subject.index.image, plan, mode)
+    draft = apply(plan.facts.index.image, plan, mode)
     tars = [b"".join(one.chunks()) for one in draft.layers]
     found = draft.finish([Digest.of(tar) for tar in tars])
     return Image.of("tiny:slim", found, [(Bytes(tar), None, None) for tar in tars])

@@ -20,20 +20,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from slimmer.actions.debian import texts as dpkg
-from slimmer.analysis.facts import LICENCES
+from slimmer.analysis.symlinks import dangling
 from slimmer.categories import Category
 from slimmer.names import printable
-from slimmer.plan.guards import dangling, freed
+from slimmer.plan.proposals import in_doubt
+from slimmer.plan.protection import LICENCES
 from slimmer.plan.steps import Refusal, Rewrite, Step
-from slimmer.policy import Selector
 from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.attribution import Owner
     from slimmer.image import Read
+    from slimmer.plan.proposals import Ask, Asked
+    from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
     from slimmer.splice import Splice
 
@@ -80,8 +82,10 @@ class RemoveDebianPackage:
 
     name: str = "remove-debian-package"
 
-    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step | Refusal]:
-        system = _System(subject)
+    def propose(
+        self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
+    ) -> Iterator[Step | Refusal]:
+        system = _System(facts, protection)
         if not system.packages:
             return
         selected = {
@@ -91,29 +95,33 @@ class RemoveDebianPackage:
         }
         if not selected:
             return
-        leaving, stays = system.settle(selected)
+        leaving, stays, asked = system.settle(selected, ask)
         for label in sorted(selected & stays.keys()):
             how, evidence = stays[label]
-            size = freed(subject, system.files(label))
+            if how == "guard":
+                continue  # its refusal is told by whoever asked the guard
+            size = facts.freed(system.files(label))
             if size:
                 target = f"deb:{label}"
                 yield Refusal(rule.name, printable(target), _GUARDS[how], evidence, size)
         for group in system.groups(leaving):
-            yield self._step(system, rule, group, selected)
+            step = self._step(system, rule, group, selected)
+            files = (path for label in group for path in system.files(label))
+            yield in_doubt(step, asked.doubts(files))
 
-    def restore(self, subject: Subject, step: Step) -> Step:
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         packages = dict(step.options).get("packages", ())
-        known = _System(subject)
+        known = _System(facts, protection)
         wanted = [label for label in packages if label in known.packages]
         removes, rewrites = known.departure(wanted)
-        return _sized(subject, step, removes, rewrites)
+        return _sized(facts, step, removes, rewrites)
 
     def _step(
         self, system: _System, rule: Rule, group: Collection[str], selected: Collection[str]
     ) -> Step:
         removes, rewrites = system.departure(group)
         inner = {other for label in group for other in system.needs(label)}
-        sizes = {label: freed(system.subject, system.files(label)) for label in group}
+        sizes = {label: system.facts.freed(system.files(label)) for label in group}
         heads = [label for label in group if label in selected and label not in inner]
         heads = heads or [label for label in group if label in selected]
         heads.sort(key=lambda label: (-sizes[label], label))
@@ -125,7 +133,7 @@ class RemoveDebianPackage:
             found = [
                 str(owner)
                 for name in _COMPILES_AT_RUN_TIME
-                for owner in system.subject.graph.find(f"pip:{name}")
+                for owner in system.facts.graph.find(f"pip:{name}")
             ]
             if found:
                 evidence += f"; {', '.join(found)} calls a compiler when a program first uses it"
@@ -138,13 +146,13 @@ class RemoveDebianPackage:
             printable(evidence),
             options=(("packages", sorted(group)),),
         )
-        return _sized(system.subject, step, removes, rewrites)
+        return _sized(system.facts, step, removes, rewrites)
 
 
 def _sized(
-    subject: Subject, step: Step, removes: Collection[bytes], rewrites: Sequence[Rewrite]
+    facts: Facts, step: Step, removes: Collection[bytes], rewrites: Sequence[Rewrite]
 ) -> Step:
-    lost = freed(subject, removes)
+    lost = facts.freed(removes)
     size = lost + sum(rewrite.before - rewrite.splice.size for rewrite in rewrites)
     return replace(
         step,
@@ -160,12 +168,13 @@ def _sized(
 class _System:
     """The installed packages of an image, and what holds them there."""
 
-    subject: Subject
+    facts: Facts
+    protection: Protection
     _alternatives: dict[bytes, bytes] = field(default_factory=dict)
 
     @cached_property
     def packages(self) -> Mapping[str, _Package]:
-        evidence = self.subject.index.evidence
+        evidence = self.facts.index.evidence
         automatic = {
             (fields.get(b"Package", b""), fields.get(b"Architecture", b""))
             for fields in dpkg.paragraphs(evidence.get(_STATES, b""))
@@ -205,7 +214,7 @@ class _System:
     def owner(self) -> Mapping[str, Owner]:
         return {
             claim.owner.name: claim.owner
-            for claim in self.subject.ledger.claims
+            for claim in self.facts.ledger.claims
             if claim.owner.kind == "deb" and claim.files
         }
 
@@ -235,7 +244,7 @@ class _System:
     def _listed(self) -> Mapping[bytes, tuple[str, ...]]:
         """Path → the packages that list it."""
         listed: defaultdict[bytes, list[str]] = defaultdict(list)
-        for claim in self.subject.ledger.claims:
+        for claim in self.facts.ledger.claims:
             if claim.owner.kind == "deb" and claim.owner.name in self.packages:
                 for path in claim.files:
                     listed[path].append(claim.owner.name)
@@ -248,14 +257,14 @@ class _System:
         for path, labels in self._listed.items():
             for label in labels:
                 owned[label][path] = None
-        for path, claim in self.subject.ledger.claim_of.items():
+        for path, claim in self.facts.ledger.claim_of.items():
             if claim.owner.kind == "deb" and path.endswith(b".pyc"):
                 owned[claim.owner.name][path] = None
         return {label: tuple(paths) for label, paths in owned.items()}
 
     def files(self, label: str) -> list[bytes]:
         """The files of a package that can leave with it: its licences stay."""
-        visible = self.subject.index.visible
+        visible = self.facts.index.visible
         return [
             path
             for path in self._owned.get(label, ())
@@ -263,8 +272,14 @@ class _System:
             if path not in LICENCES
         ]
 
-    def settle(self, selected: Collection[str]) -> tuple[set[str], dict[str, tuple[str, str]]]:
-        """What leaves with the selected packages, and what stays of them and why."""
+    def settle(
+        self, selected: Collection[str], ask: Ask
+    ) -> tuple[set[str], dict[str, tuple[str, str]], Asked]:
+        """What leaves with the selected packages, what stays of them and why, and what the guards
+        said about the files that leave.
+
+        A file that a guard holds holds its package, and with it all that the package needs.
+        """
         stays: dict[str, tuple[str, str]] = {}
         for label in selected:
             package = self.packages[label]
@@ -278,17 +293,27 @@ class _System:
             leaving = self._departing({one for one in selected if one not in stays}, stays)
             found = self._held(leaving)
             if not found:
-                return leaving, stays
+                asked = ask(
+                    sorted(self._leaving_files(leaving)),
+                    {printable(f"deb:{label}"): self.files(label) for label in sorted(leaving)},
+                )
+                found = {
+                    label: ("guard", finding.evidence)
+                    for path, finding in asked.held.items()
+                    for label in self._listed.get(path, ())
+                    if label in leaving
+                }
+                if not found:
+                    return leaving, stays, asked
             stays.update(found)
 
     def _kept(self, label: str) -> str:
-        subject = self.subject
-        owner = self.owner[label]
-        if subject.keep_owners and Selector(owners=subject.keep_owners).owner(owner):
+        pinned = self.protection.pinned
+        if self.protection.keeps_owner(self.owner[label]):
             return "the policy keeps it"
-        if subject.pinned:
+        if pinned:
             for path in self._owned.get(label, ()):
-                if path in subject.pinned and path not in LICENCES:
+                if path in pinned and path not in LICENCES:
                     return f"the policy keeps {printable(path)}"
         return ""
 
@@ -333,17 +358,17 @@ class _System:
 
     def _held(self, leaving: Collection[str]) -> dict[str, tuple[str, str]]:
         """Packages of `leaving` whose files something that stays uses."""
-        subject = self.subject
+        facts = self.facts
         removed = frozenset(self._leaving_files(leaving))
         holder = {path: label for label in leaving for path in self._owned.get(label, ())}
         held: dict[str, tuple[str, str]] = {}
 
         def hold(path: bytes, how: str, evidence: str) -> None:
-            label = holder.get(path) or holder.get(subject.index.resolve(path))
+            label = holder.get(path) or holder.get(facts.index.resolve(path))
             if label is not None:
                 held.setdefault(label, (how, evidence))
 
-        linkage = subject.linkage
+        linkage = facts.linkage
         for need, library in linkage.lost(removed):
             hold(library, "links", str(need))
         if held:
@@ -354,7 +379,7 @@ class _System:
         gone, _, blocked = self._changed_alternatives(removed)
         for path, name in blocked:
             hold(path, "keeps", f"it is the current choice for {printable(name)}")
-        for link, target in dangling(subject, removed | gone):
+        for link, target in dangling(facts, removed | gone):
             hold(target, "keeps", f"{printable(link)} leads to it")
         owners = {path[: max(path.rfind(b"/"), 0)] for path in removed}
         for path in owners & self._diverting:
@@ -375,25 +400,25 @@ class _System:
 
     @cached_property
     def _diverting(self) -> frozenset[bytes]:
-        raw = self.subject.index.evidence.get(_DATABASE + b"diversions", b"")
+        raw = self.facts.index.evidence.get(_DATABASE + b"diversions", b"")
         return frozenset(raw.split(b"\n")[2::3])
 
     @cached_property
     def _scripts(self) -> tuple[tuple[bytes, bytes], ...]:
         """Executable scripts, each with the program that runs it."""
-        subject = self.subject
-        index = subject.index
+        facts = self.facts
+        index = facts.index
         candidates = [
             path
             for path, header in index.visible.items()
             if header.mode & 0o111
             and header.kind in (FILE, HARDLINK)
-            and path not in subject.linkage.binaries
+            and path not in facts.linkage.binaries
             and header.size < 1 << 20
-            and subject.ledger.category_of[path] not in _UNUSED
+            and facts.ledger.category_of[path] not in _UNUSED
         ]
         found: list[tuple[bytes, bytes]] = []
-        for path, read in subject.readers(candidates):
+        for path, read in facts.readers(candidates):
             match = _SHEBANG(read(0, 256))
             if match is None:
                 continue
@@ -440,12 +465,12 @@ class _System:
             for path in self._owned.get(label, ()):
                 for other in listed.get(path, ()):
                     join(label, other)
-        linkage = self.subject.linkage
+        linkage = self.facts.linkage
         for label in leaving:
             for path in self._owned.get(label, ()):
                 for _, library in linkage.needs(path):
                     if library is not None:
-                        for other in listed.get(self.subject.index.resolve(library), ()):
+                        for other in listed.get(self.facts.index.resolve(library), ()):
                             join(label, other)
         groups: defaultdict[str, list[str]] = defaultdict(list)
         for label in sorted(leaving):
@@ -454,7 +479,7 @@ class _System:
 
     def departure(self, group: Collection[str]) -> tuple[set[bytes], list[Rewrite]]:
         """What leaves and what is rewritten when a group of packages is purged."""
-        index = self.subject.index
+        index = self.facts.index
         gone = self._leaving_files(group)
         rewrites: list[Rewrite] = []
         packages = [self.packages[label] for label in group]
@@ -463,7 +488,7 @@ class _System:
         stems |= {name + b":" + architecture for name, architecture in names}
         plain = {name for name, _ in names}
         remaining = {one.name.encode() for one in self.packages.values() if one.label not in group}
-        for path in self.subject.below(_INFO.rstrip(b"/")):
+        for path in self.facts.below(_INFO.rstrip(b"/")):
             if path[len(_INFO) :].rpartition(b".")[0] in stems:
                 gone.add(path)
 
@@ -482,7 +507,7 @@ class _System:
 
         rewrites += self._without(_STATUS, paragraphs)
         rewrites += self._without(_STATES, marks)
-        for path in self.subject.below(_TRIGGERS.rstrip(b"/")):
+        for path in self.facts.below(_TRIGGERS.rstrip(b"/")):
             if index.visible[path].kind is not FILE or not index.visible[path].size:
                 continue
 
@@ -525,7 +550,7 @@ class _System:
 
     def _without(self, path: bytes, drops: Drops) -> Iterator[Rewrite]:
         """The file without the parts that `drops` finds in it, whatever another step made of it."""
-        header = self.subject.index.visible.get(path)
+        header = self.facts.index.visible.get(path)
         if header is None or header.kind is not FILE:
             return
         text = self._content(path)
@@ -539,11 +564,11 @@ class _System:
             yield Rewrite(path, splice, header.size, again)
 
     def _content(self, path: bytes) -> bytes:
-        known = self.subject.index.evidence.get(path)
+        known = self.facts.index.evidence.get(path)
         if known is not None:
             return known
         if path not in self._alternatives:
-            for found, content in self.subject.contents([path]):
+            for found, content in self.facts.contents([path]):
                 self._alternatives[found] = content
         return self._alternatives.get(path, b"")
 
@@ -555,7 +580,7 @@ class _System:
         Returns the paths that leave, the records that lose a choice, and the choices that are
         the current ones of several: those cannot leave, for the links would have to be changed.
         """
-        index = self.subject.index
+        index = self.facts.index
         gone: set[bytes] = set()
         altered: dict[bytes, Drops] = {}
         blocked: list[tuple[bytes, bytes]] = []
@@ -598,14 +623,14 @@ class _System:
     def _records(self) -> tuple[bytes, ...]:
         records = [
             path
-            for path in self.subject.below(_ALTERNATIVES.rstrip(b"/"))
-            if self.subject.index.visible[path].kind is FILE
+            for path in self.facts.below(_ALTERNATIVES.rstrip(b"/"))
+            if self.facts.index.visible[path].kind is FILE
         ]
-        for path, content in self.subject.contents(records):
+        for path, content in self.facts.contents(records):
             self._alternatives[path] = content
         return tuple(records)
 
     def _placed(self, link: bytes) -> bytes:
         folder, _, name = link.rpartition(b"/")
-        real = self.subject.index.resolve(folder)
+        real = self.facts.index.resolve(folder)
         return real + b"/" + name if real else name

@@ -16,17 +16,18 @@ from packaging.version import InvalidVersion
 
 from slimmer.actions.swap.wheels import CUDA_NAME, applies, requirement_of, site_of
 from slimmer.analysis.dependencies import DependencyGraph
-from slimmer.analysis.facts import LICENCES
 from slimmer.names import one_line, printable
-from slimmer.policy import Globs, Selector, find
+from slimmer.plan.protection import LICENCES
+from slimmer.policy import Globs, find
 from slimmer.tar.reading import DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from slimmer.actions.swap.wheels import Target
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.attribution import Claim
+    from slimmer.plan.protection import Protection
 
 _TOOLS = ("pip", "setuptools", "wheel")
 """What nothing may require and yet everybody counts on."""
@@ -42,50 +43,51 @@ class Forbidden(Exception):  # noqa: N818 - it becomes a Refusal, which is no er
         self.evidence = evidence
 
 
-def installed_in(subject: Subject) -> list[Claim]:
-    return [claim for claim in subject.ledger.claims if claim.owner.kind == "pip" and claim.trees]
+def installed_in(facts: Facts) -> list[Claim]:
+    return [claim for claim in facts.ledger.claims if claim.owner.kind == "pip" and claim.trees]
 
 
-def must_be_whole(subject: Subject, claim: Claim) -> None:
+def must_be_whole(protection: Protection, claim: Claim) -> None:
     """Only what an installer recorded, and nobody changed since, can be put in place again."""
+    facts = protection.facts
     record = claim.trees[0] + b"/RECORD"
-    if not claim.files or subject.ledger.claim_of.get(record) is not claim:
+    if not claim.files or facts.ledger.claim_of.get(record) is not claim:
         raise Forbidden("recorded", f"{claim.owner} has no RECORD of its files ({claim.evidence})")
-    if Selector(owners=subject.keep_owners).owner(claim.owner) and subject.keep_owners:
+    if protection.keeps_owner(claim.owner):
         raise Forbidden("keep", f"{claim.owner} is to be kept")
-    layer = subject.index.layer_of[record]
+    layer = facts.index.layer_of[record]
     changed = [
         path
         for path in claim.files
-        if subject.index.layer_of.get(path, layer) > layer and not path.endswith(b".pyc")
+        if facts.index.layer_of.get(path, layer) > layer and not path.endswith(b".pyc")
     ]
     if changed:
         raise Forbidden(
             "unchanged",
-            f"{printable(changed[0])} was changed in layer {subject.index.layer_of[changed[0]]},"
+            f"{printable(changed[0])} was changed in layer {facts.index.layer_of[changed[0]]},"
             f" after {claim.owner} was installed"
             + (f", and {len(changed) - 1} more" if len(changed) > 1 else ""),
         )
 
 
 def leaving_with(
-    subject: Subject,
+    protection: Protection,
     gone: Sequence[Claim],
     heirs: Mapping[Claim, Claim],
     added: Collection[bytes],
 ) -> tuple[list[Claim], list[str]]:
     """Distributions that nothing requires any more once the new wheels are in; and what stays
     of them because it is to be kept."""
+    facts = protection.facts
     site = site_of(gone[0])
-    claims = [claim for claim in installed_in(subject) if site_of(claim) == site]
-    before, after = _graphs(subject, claims, heirs, gone)
-    keep = (
-        Selector(owners=subject.keep_owners).owner if subject.keep_owners else lambda owner: False
-    )
+    claims = [claim for claim in installed_in(facts) if site_of(claim) == site]
+    before, after = _graphs(facts, claims, heirs, gone)
     roots = {
         owner
         for owner in after.distributions
-        if owner.name in _TOOLS or keep(owner) or owner in {heir.owner for heir in heirs.values()}
+        if owner.name in _TOOLS
+        or protection.keeps_owner(owner)
+        or owner in {heir.owner for heir in heirs.values()}
     }
     extras = _cuda_extras(gone)
     roots.update(
@@ -94,7 +96,7 @@ def leaving_with(
         if owner in before.roots
         and (owner.name not in extras or before.distributions[owner].requested)
     )
-    kept = held_by(subject)
+    kept = held_by(protection)
     stays: list[str] = []
     while True:
         reached = set(roots)
@@ -115,7 +117,7 @@ def leaving_with(
             claim.owner: path
             for claim in leaving
             for path in claim.files
-            if path not in added and path in subject.index.visible and is_held(kept, path)
+            if path not in added and path in facts.index.visible and is_held(kept, path)
         }
         if not held:
             return leaving, stays
@@ -142,28 +144,28 @@ def _cuda_extras(gone: Iterable[Claim]) -> set[str]:
 
 
 def _graphs(
-    subject: Subject, claims: Sequence[Claim], heirs: Mapping[Claim, Claim], gone: Collection[Claim]
+    facts: Facts, claims: Sequence[Claim], heirs: Mapping[Claim, Claim], gone: Collection[Claim]
 ) -> tuple[DependencyGraph, DependencyGraph]:
     """Who requires whom in one site folder, before and after."""
-    ledger = subject.ledger
-    whole = len(claims) == len(installed_in(subject))
-    before = subject.graph if whole else DependencyGraph.of(replace(ledger, claims=tuple(claims)))
+    ledger = facts.ledger
+    whole = len(claims) == len(installed_in(facts))
+    before = facts.graph if whole else DependencyGraph.of(replace(ledger, claims=tuple(claims)))
     new = [heirs.get(claim, claim) for claim in claims if claim in heirs or claim not in gone]
-    return before, DependencyGraph.of(replace(ledger, claims=_with_interpreters(subject, new)))
+    return before, DependencyGraph.of(replace(ledger, claims=_with_interpreters(facts, new)))
 
 
-def _with_interpreters(subject: Subject, claims: Iterable[Claim]) -> tuple[Claim, ...]:
+def _with_interpreters(facts: Facts, claims: Iterable[Claim]) -> tuple[Claim, ...]:
     """Claims with those of the interpreters, whose versions markers are evaluated for."""
     kinds = ("python", "pypy")
-    return (*claims, *(one for one in subject.ledger.claims if one.owner.kind in kinds))
+    return (*claims, *(one for one in facts.ledger.claims if one.owner.kind in kinds))
 
 
-def held_by(subject: Subject) -> Globs:
+def held_by(protection: Protection) -> Globs:
     """The paths that hold a distribution in the image: those that a user or a policy of their own
     names. What the shipped policies keep are files of distributions that stay; `ptxas`, which
     triton starts, has no use without triton."""
     shipped = frozenset(find("safe", "").keep.patterns)
-    return Globs(pattern for pattern in subject.keep.patterns if pattern not in shipped)
+    return Globs(pattern for pattern in protection.keep.patterns if pattern not in shipped)
 
 
 def is_held(kept: Globs, path: bytes) -> bool:
@@ -174,34 +176,34 @@ def is_held(kept: Globs, path: bytes) -> bool:
 
 
 def removed_with(
-    subject: Subject, claims: Sequence[Claim], added: Collection[bytes]
+    facts: Facts, claims: Sequence[Claim], added: Collection[bytes]
 ) -> frozenset[bytes]:
     """The files of distributions that leave: what their RECORD names, their bytecode and their
     metadata, without what another owner names too."""
-    leaving = {id(claim): (frozenset(claim.files), claim.trees[0] + b"/") for claim in claims}
-    visible = subject.index.visible
+    leaving = {claim: (frozenset(claim.files), claim.trees[0] + b"/") for claim in claims}
+    visible = facts.index.visible
     removed: set[bytes] = set()
-    for path, claim in subject.ledger.claim_of.items():
-        known = leaving.get(id(claim))
+    for path, claim in facts.ledger.claim_of.items():
+        known = leaving.get(claim)
         if known is None or visible[path].kind is DIRECTORY:
             continue
         files, metadata = known
         if path in files or path.endswith(b".pyc") or path.startswith(metadata):
             removed.add(path)
-    for claim in subject.ledger.claims:
-        if id(claim) not in leaving:
+    for claim in facts.ledger.claims:
+        if claim not in leaving:
             removed.difference_update([path for path in claim.files if path in removed])
     return frozenset(removed)
 
 
-def must_not_meet(subject: Subject, added: Collection[bytes], removes: Collection[bytes]) -> None:
+def must_not_meet(facts: Facts, added: Collection[bytes], removes: Collection[bytes]) -> None:
     """New files take nobody's place but that of what leaves."""
-    visible = subject.index.visible
+    visible = facts.index.visible
     for path in sorted(added):
         if path in visible and path not in removes:
             raise Forbidden(
                 "nothing-overwritten",
-                f"{printable(path)} is there already, of {subject.ledger.owner(path)}",
+                f"{printable(path)} is there already, of {facts.ledger.owner(path)}",
             )
     checked: set[bytes] = set()
     for path in added:
@@ -216,10 +218,10 @@ def must_not_meet(subject: Subject, added: Collection[bytes], removes: Collectio
 
 
 def must_resolve(
-    subject: Subject, heirs: Mapping[Claim, Claim], gone: Sequence[Claim], target: Target
+    facts: Facts, heirs: Mapping[Claim, Claim], gone: Sequence[Claim], target: Target
 ) -> None:
     """What remains finds what it requires, as `pip check` has it."""
-    claims = installed_in(subject)
+    claims = installed_in(facts)
     site = site_of(gone[0])
     environment = target.environment()
     after = [heirs.get(claim, claim) for claim in claims if claim in heirs or claim not in gone]

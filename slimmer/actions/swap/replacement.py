@@ -30,10 +30,10 @@ from slimmer.actions.swap.wheels import (
     requirement_of,
     site_of,
 )
+from slimmer.analysis.symlinks import dangling
 from slimmer.attribution import Claim, Owner
 from slimmer.edits.edits import Changes
 from slimmer.names import printable
-from slimmer.plan.guards import dangling
 from slimmer.plan.steps import PlanError
 from slimmer.policy import Globs
 from slimmer.tar.reading import DIRECTORY
@@ -41,8 +41,9 @@ from slimmer.tar.reading import DIRECTORY
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.edits.edits import Addition
+    from slimmer.plan.protection import Protection
 
 
 class Family(NamedTuple):
@@ -110,7 +111,7 @@ def texts(value: object) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else ()
 
 
-def is_cuda(subject: Subject, claim: Claim) -> bool:
+def is_cuda(facts: Facts, claim: Claim) -> bool:
     """Whether a distribution is a CUDA build, by its version, requirements and libraries."""
     if re.search(r"\+cu\d", claim.owner.version) or claim.owner.name == "onnxruntime-gpu":
         return True
@@ -118,23 +119,24 @@ def is_cuda(subject: Subject, claim: Claim) -> bool:
         requirement = requirement_of(text)
         if requirement is not None and CUDA_NAME(canonicalize_name(requirement.name)):
             return True
-    binaries = subject.ledger.binaries
+    binaries = facts.ledger.binaries
     return any(path in binaries and binaries[path].device_code for path in claim.files)
 
 
 def replacement(
-    subject: Subject, olds: Sequence[Old], wheels: Wheels, options: Mapping[str, Any]
+    protection: Protection, olds: Sequence[Old], wheels: Wheels, options: Mapping[str, Any]
 ) -> Replacement:
     """Work a swap out, or raise Forbidden with what forbids it."""
+    facts = protection.facts
     first, family, request = olds[0]
-    if family.cpu and not request.file and not is_cuda(subject, first):
+    if family.cpu and not request.file and not is_cuda(facts, first):
         raise Forbidden("cuda-build", f"{first.owner} is no CUDA build")
     for old in olds:
-        must_be_whole(subject, old.claim)
-    read = _Read.of(subject, [old.claim for old in olds])
+        must_be_whole(protection, old.claim)
+    read = _Read.of(facts, [old.claim for old in olds])
     found: list[tuple[Old, Wheel | None, Target]] = []
     for old in olds:
-        target = Target.of(subject, old.claim, read.tags[old.claim])
+        target = Target.of(facts, old.claim, read.tags[old.claim])
         try:
             wheel = _find(old, target, wheels, read.tags[old.claim]) if old.family.cpu else None
         except Forbidden as no:
@@ -160,12 +162,12 @@ def replacement(
     for old, wheel, _ in found:
         if wheel is None:
             continue
-        place = _place(subject, old.claim, wheel, read)
-        above = _Above.of(subject, place.layer)
+        place = _place(facts, old.claim, wheel, read)
+        above = _Above.of(facts, place.layer)
         done = install(
             wheel,
             place,
-            requested=old.claim.trees[0] + b"/REQUESTED" in subject.index.visible,
+            requested=old.claim.trees[0] + b"/REQUESTED" in facts.index.visible,
             wanted=lambda path, above=above: path not in excluded and not above.hides(path),  # type: ignore[misc]
             trim=symbols.strip if options.get("strip") else None,
         )
@@ -175,15 +177,15 @@ def replacement(
         additions += done.additions
         places.append(place)
     added = {addition.header.path for addition in additions}
-    leaving, stays = leaving_with(subject, [old.claim for old in olds], heirs, added)
-    removes = removed_with(subject, [*(old.claim for old in olds), *leaving], added)
-    kept = held_by(subject)
+    leaving, stays = leaving_with(protection, [old.claim for old in olds], heirs, added)
+    removes = removed_with(facts, [*(old.claim for old in olds), *leaving], added)
+    kept = held_by(protection)
     held = sorted(path for path in removes if path not in added and is_held(kept, path))
     if held:
         raise Forbidden("keep", f"{printable(held[0])} is to be kept")
-    must_not_meet(subject, added, removes)
-    must_resolve(subject, heirs, [*(old.claim for old in olds), *leaving], found[0][2])
-    lost = subject.linkage.lost(removes, added)
+    must_not_meet(facts, added, removes)
+    must_resolve(facts, heirs, [*(old.claim for old in olds), *leaving], found[0][2])
+    lost = facts.linkage.lost(removes, added)
     if lost:
         need, _ = lost[0]
         raise Forbidden(
@@ -191,14 +193,14 @@ def replacement(
             f"{need} and would not find it any more"
             + (f", and {len(lost) - 1} more" if len(lost) > 1 else ""),
         )
-    for link, end in dangling(subject, removes - added):
+    for link, end in dangling(facts, removes - added):
         raise Forbidden("nothing-links", f"{printable(link)} leads to {printable(end)}")
     # Folders that are emptied are named, too, so that a plan file can name them as a whole.
-    removed = Changes.of(subject.index, removes, stays=subject.stays).removed
-    after = Changes.of(subject.index, removed, additions=additions, stays=subject.stays).after
+    removed = Changes.of(facts.index, removes, stays=facts.stays).removed
+    after = Changes.of(facts.index, removed, additions=additions, stays=facts.stays).after
     for place, done in zip(places, installed, strict=True):
         there = {**after.visible, **{one.header.path: one.header for one in additions}}
-        additions += folders(place, done.additions, there, subject.index.visible)
+        additions += folders(place, done.additions, there, facts.index.visible)
     return Replacement(
         tuple(sorted(removed)),
         tuple(additions),
@@ -219,10 +221,10 @@ class _Read(NamedTuple):
     """Path → content, of small files in a folder of programs."""
 
     @classmethod
-    def of(cls, subject: Subject, claims: Iterable[Claim]) -> _Read:
+    def of(cls, facts: Facts, claims: Iterable[Claim]) -> _Read:
         about: dict[bytes, Claim] = {}
         scripts: list[bytes] = []
-        visible = subject.index.visible
+        visible = facts.index.visible
         for claim in claims:
             about[claim.trees[0] + b"/WHEEL"] = claim
             inside = site_of(claim) + b"/"
@@ -235,7 +237,7 @@ class _Read(NamedTuple):
                 and visible[path].size <= 1 << 16
             ]
         wanted = [*(path for path in about if path in visible), *scripts]
-        contents = dict(subject.contents(wanted))
+        contents = dict(facts.contents(wanted))
         tags = {
             claim: tuple(
                 re.findall(
@@ -299,9 +301,9 @@ def _file_name(name: str, version: str, target: Target, tags: Sequence[str]) -> 
     return f"{name.replace('-', '_')}-{version}-{best}.whl"
 
 
-def _place(subject: Subject, claim: Claim, wheel: Wheel, read: _Read) -> Place:
+def _place(facts: Facts, claim: Claim, wheel: Wheel, read: _Read) -> Place:
     """Where a new wheel goes, and how its files look: as those of the old one did."""
-    index = subject.index
+    index = facts.index
     visible = index.visible
     site = site_of(claim)
     record = visible[claim.trees[0] + b"/RECORD"]
@@ -324,7 +326,7 @@ def _place(subject: Subject, claim: Claim, wheel: Wheel, read: _Read) -> Place:
         scripts=scripts,
         headers=index.resolve(data + b"/" + include),
         data=data,
-        interpreter=_interpreter(subject, data, library, [read.scripts[path] for path in old]),
+        interpreter=_interpreter(facts, data, library, [read.scripts[path] for path in old]),
         uid=record.uid,
         gid=record.gid,
         mode=plain.mode,
@@ -333,7 +335,7 @@ def _place(subject: Subject, claim: Claim, wheel: Wheel, read: _Read) -> Place:
     )
 
 
-def _interpreter(subject: Subject, prefix: bytes, library: bytes, scripts: Iterable[bytes]) -> str:
+def _interpreter(facts: Facts, prefix: bytes, library: bytes, scripts: Iterable[bytes]) -> str:
     """What scripts name as their interpreter: what those of the old distribution do."""
     for content in scripts:
         match = re.match(rb"#!(/[^\s'\"]*python[^\s'\"]*)[ \t]*\r?\n", content) or re.match(
@@ -341,7 +343,7 @@ def _interpreter(subject: Subject, prefix: bytes, library: bytes, scripts: Itera
         )
         if match:
             return match[1].decode("utf-8", "surrogateescape")
-    visible = subject.index.visible
+    visible = facts.index.visible
     folders = (prefix + b"/bin/", b"usr/local/bin/", b"usr/bin/")
     for folder in folders:
         for name in (library, b"python3", b"python"):
@@ -357,10 +359,10 @@ class _Above(NamedTuple):
     opaque: Collection[bytes]
 
     @classmethod
-    def of(cls, subject: Subject, number: int) -> _Above:
+    def of(cls, facts: Facts, number: int) -> _Above:
         gone: set[bytes] = set()
         opaque: set[bytes] = set()
-        for layer in subject.index.layers[number + 1 :]:
+        for layer in facts.index.layers[number + 1 :]:
             for header in layer.whiteouts:
                 folder, _, name = header.path.rpartition(b"/")
                 if name == b".wh..wh..opq":

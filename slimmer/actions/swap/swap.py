@@ -30,6 +30,7 @@ from slimmer.actions.swap.replacement import (
 from slimmer.actions.swap.wheels import CUDA_NAME, Wheel, WheelError, Wheels, site_of
 from slimmer.edits.edits import Changes
 from slimmer.names import one_line, printable
+from slimmer.plan.proposals import in_doubt
 from slimmer.plan.steps import PlanError, Refusal, Step
 from slimmer.policy import Safety
 from slimmer.units import size_text
@@ -37,8 +38,10 @@ from slimmer.units import size_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.attribution import Owner
+    from slimmer.plan.proposals import Ask
+    from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
 
 FAMILIES = (
@@ -52,16 +55,16 @@ _PLUGIN = re.compile(r"jax-cuda\d+-(?:plugin|pjrt)").fullmatch
 """jax finds its CUDA back end in plugins, and goes to the CPU where there are none."""
 
 
-def gpu_evidence(subject: Subject) -> tuple[str, ...]:
+def gpu_evidence(facts: Facts) -> tuple[str, ...]:
     """What in an image says that it is meant to meet a GPU; empty where nothing does."""
     found: list[str] = []
-    for name, value in subject.index.image.config.environment:
+    for name, value in facts.index.image.config.environment:
         meets = name.startswith("NVIDIA_") and value not in ("", "void", "none")
         if meets or name in ("CUDA_VERSION", "CUDA_HOME"):
             found.append(f"{name}={value}")
     found += [
         str(claim.owner)
-        for claim in subject.ledger.claims
+        for claim in facts.ledger.claims
         if claim.owner.kind in ("deb", "rpm", "conda")
         and re.match(r"(?:cuda-|libcudnn|libnccl|libcublas|cudatoolkit)", claim.owner.name)
     ]
@@ -87,7 +90,9 @@ class SwapWheel:
     index_url: str | None = None
     wheels: Wheels = field(default_factory=Wheels)
 
-    def propose(self, subject: Subject, rule: Rule) -> Iterator[Step | Refusal]:
+    def propose(
+        self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
+    ) -> Iterator[Step | Refusal]:
         options = dict(rule.options)
         asked = [Request.parse(text) for text in texts(options.get("swaps"))]
         for request in asked:
@@ -98,7 +103,7 @@ class SwapWheel:
                 )
         unused = set(asked)
         told = bool(asked) or options.get("gpus") == "none"
-        if not told and (options.get("gpus") or gpu_evidence(subject)):
+        if not told and (options.get("gpus") or gpu_evidence(facts)):
             return  # a GPU will be met, the user or the image says
         wheels = replace(
             self.wheels,
@@ -106,20 +111,20 @@ class SwapWheel:
             index_url=options.get("index_url") or self.index_url,
             offline=not told,
         )
-        for olds in _candidates(subject, asked, everything=options.get("gpus") == "none"):
+        for olds in _candidates(facts, asked, everything=options.get("gpus") == "none"):
             unused.difference_update(old.request for old in olds)
-            yield _outcome(subject, rule, olds, wheels, told=told)
+            yield from _outcomes(protection, rule, ask, olds, wheels, told=told)
         for request in sorted(unused):
             raise PlanError(
                 f"there is no {request.name} to swap in this image"
-                if _known(subject, request.name)
+                if _known(facts, request.name)
                 else f"no CPU build of {request.name} is known",
                 hint="the known ones: "
                 + ", ".join([*(family.name for family in FAMILIES), "jax"])
                 + "; of another one the wheel can be given: --swap NAME=FILE.whl",
             )
 
-    def restore(self, subject: Subject, step: Step) -> Step:
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         """The step with the wheels of its plan found again, by name and hash."""
         options = dict(step.options)
         wheels = replace(
@@ -128,9 +133,9 @@ class SwapWheel:
             index_url=self.index_url or self.wheels.index_url,
         )
         entries = [options, *options.get("companions", ())]
-        olds = [_old_again(subject, entry, step.target) for entry in entries]
+        olds = [_old_again(facts, entry, step.target) for entry in entries]
         try:
-            swap = replacement(subject, olds, wheels, options)
+            swap = replacement(protection, olds, wheels, options)
         except Forbidden as no:
             raise PlanError(
                 f"{step.target} cannot be swapped any more: {no.evidence}",
@@ -142,17 +147,15 @@ class SwapWheel:
         return replace(step, removes=tuple(removes), additions=swap.additions)
 
 
-def _known(subject: Subject, name: str) -> bool:
+def _known(facts: Facts, name: str) -> bool:
     return (
         name == "jax"
         or any(family.name == name for family in FAMILIES)
-        or bool(subject.graph.find(f"pip:{name}"))
+        or bool(facts.graph.find(f"pip:{name}"))
     )
 
 
-def _candidates(
-    subject: Subject, asked: Sequence[Request], *, everything: bool
-) -> Iterator[list[Old]]:
+def _candidates(facts: Facts, asked: Sequence[Request], *, everything: bool) -> Iterator[list[Old]]:
     """What is to be swapped together: a distribution with its companions in the same folder."""
     requests = {request.name: request for request in asked}
     families = {family.name: family for family in FAMILIES}
@@ -164,7 +167,7 @@ def _candidates(
         if proposed or family.name in requests
         for companion in family.companions
     }
-    for claim in installed_in(subject):
+    for claim in installed_in(facts):
         name = claim.owner.name
         if name in together:
             continue
@@ -175,14 +178,14 @@ def _candidates(
                 plugins.setdefault(site_of(claim), []).append(swap)
             continue
         family = families.get(name)
-        if request is None and (family is None or not proposed or not is_cuda(subject, claim)):
+        if request is None and (family is None or not proposed or not is_cuda(facts, claim)):
             continue
         if family is None:
             if request is None or not request.file:
                 continue
             family = Family(name, name)
         olds = [Old(claim, family, request or Request(name))]
-        for other in installed_in(subject):
+        for other in installed_in(facts):
             companion = other.owner.name
             if companion in family.companions and site_of(other) == site_of(claim):
                 if other.owner.version.endswith(f"+{family.local}"):
@@ -198,41 +201,58 @@ def _candidates(
     yield from plugins.values()
 
 
-def _outcome(
-    subject: Subject, rule: Rule, olds: Sequence[Old], wheels: Wheels, *, told: bool
-) -> Step | Refusal:
+def _outcomes(
+    protection: Protection,
+    rule: Rule,
+    ask: Ask,
+    olds: Sequence[Old],
+    wheels: Wheels,
+    *,
+    told: bool,
+) -> Iterator[Step | Refusal]:
+    """The step, or what forbids it; nothing where a guard holds a file that would leave."""
+    facts = protection.facts
     old = olds[0].claim
-    several = sum(claim.owner == old.owner for claim in installed_in(subject)) > 1
+    several = sum(claim.owner == old.owner for claim in installed_in(facts)) > 1
     target = printable(str(old.owner)) + (f" in {printable(site_of(old))}" if several else "")
     options = dict(rule.options)
     try:
-        swap = replacement(subject, olds, wheels, options)
+        swap = replacement(protection, olds, wheels, options)
     except Forbidden as no:
-        return Refusal(rule.name, target, no.guard, one_line(no.evidence), _at_stake(subject, olds))
+        yield Refusal(rule.name, target, no.guard, one_line(no.evidence), _at_stake(facts, olds))
+        return
     except WheelError as error:
         evidence = error.message + (f" ({error.hint})" if error.hint else "")
-        return Refusal(rule.name, target, "wheel", one_line(evidence), _at_stake(subject, olds))
-    changes = Changes.of(subject.index, swap.removes, additions=swap.additions, stays=subject.stays)
-    size_of = subject.ledger.size_of
+        yield Refusal(rule.name, target, "wheel", one_line(evidence), _at_stake(facts, olds))
+        return
+    # What the new wheel puts in its place is there as before.
+    added = {addition.header.path for addition in swap.additions}
+    gone = [path for path in swap.removes if path not in added]
+    asked = ask(gone, {target: gone})
+    if asked.held:
+        return
+    changes = Changes.of(facts.index, swap.removes, additions=swap.additions, stays=facts.stays)
+    size_of = facts.ledger.size_of
     entries = [_entry(one, wheel, several=several) for one, wheel in swap.wheels]
     chosen: dict[str, Any] = dict(entries[0])
     if len(entries) > 1:
         chosen["companions"] = entries[1:]
     chosen |= {key: options[key] for key in ("strip", "exclude") if options.get(key)}
-    return Step(
+    step = Step(
         rule.name,
         rule.action,
         target,
         Safety.CAUTION if told else Safety.RISKY,
         rule.why,
-        _told(subject, swap),
+        _told(facts, swap),
         removes=swap.removes,
         additions=swap.additions,
-        unpacked=subject.index.unpacked - changes.after.unpacked,
-        rootfs=subject.index.rootfs - changes.after.rootfs,
+        unpacked=facts.index.unpacked - changes.after.unpacked,
+        rootfs=facts.index.rootfs - changes.after.rootfs,
         disturbs=sum(size_of.get(path, 0) for path in swap.removes),
         options=tuple(sorted(chosen.items())),
     )
+    yield in_doubt(step, asked.doubts(gone))
 
 
 def _entry(old: Old, wheel: Wheel | None, *, several: bool) -> dict[str, str]:
@@ -249,15 +269,15 @@ def _entry(old: Old, wheel: Wheel | None, *, several: bool) -> dict[str, str]:
     return entry
 
 
-def _told(subject: Subject, swap: Replacement) -> str:
+def _told(facts: Facts, swap: Replacement) -> str:
     came = [wheel.file_name for _, wheel in swap.wheels if wheel is not None]
-    size_of = subject.ledger.size_of
+    size_of = facts.ledger.size_of
     parts: list[str] = []
     if came:
         parts.append(f"{', '.join(came)} bring {size_text(swap.added)}")
     parts.append(f"{size_text(sum(size_of.get(path, 0) for path in swap.removes))} leave")
     if swap.leaves:
-        first = sorted(swap.leaves, key=lambda owner: -subject.graph.distributions[owner].size)
+        first = sorted(swap.leaves, key=lambda owner: -facts.graph.distributions[owner].size)
         rest = len(first) - 3
         parts[-1] += f", with {', '.join(map(str, first[:3]))}" + (
             f" and {rest} more that only CUDA needs" if rest > 0 else " that only CUDA needs"
@@ -271,22 +291,22 @@ def _told(subject: Subject, swap: Replacement) -> str:
     return one_line("; ".join([*parts, *swap.stays]))
 
 
-def _at_stake(subject: Subject, olds: Iterable[Old]) -> int:
+def _at_stake(facts: Facts, olds: Iterable[Old]) -> int:
     """Bytes that a refused swap would have set free, without what would have come."""
     owners: set[Owner] = set()
     for old in olds:
         owners.add(old.claim.owner)
         owners.update(
-            owner for owner in subject.graph.leaves_with(old.claim.owner) if CUDA_NAME(owner.name)
+            owner for owner in facts.graph.leaves_with(old.claim.owner) if CUDA_NAME(owner.name)
         )
-    return sum(subject.graph.distributions[owner].size for owner in owners)
+    return sum(facts.graph.distributions[owner].size for owner in owners)
 
 
-def _old_again(subject: Subject, entry: Mapping[str, Any], target: str) -> Old:
+def _old_again(facts: Facts, entry: Mapping[str, Any], target: str) -> Old:
     """The distribution that an entry of a plan file is about."""
     name, version = str(entry.get("distribution")), str(entry.get("version"))
     site = entry.get("site")
-    for claim in installed_in(subject):
+    for claim in installed_in(facts):
         if (claim.owner.name, claim.owner.version) == (name, version) and site in (
             None,
             printable(site_of(claim)),

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from slimmer.analysis.facts import Subject
+    from slimmer.analysis.facts import Facts
     from slimmer.attribution import Claim
 
 CHUNK = 1 << 20
@@ -90,19 +90,19 @@ class Target:
     """For people: `glibc 2.36`."""
 
     @classmethod
-    def of(cls, subject: Subject, claim: Claim, tags: Sequence[str] = ()) -> Target:
+    def of(cls, facts: Facts, claim: Claim, tags: Sequence[str] = ()) -> Target:
         """Where a distribution of the image is installed; `tags` are those of its own wheel.
 
         Raises WheelError where the image does not tell.
         """
-        python, threads = _python(subject, claim, tags)
-        architecture = subject.index.image.platform.architecture
+        python, threads = _python(facts, claim, tags)
+        architecture = facts.index.image.platform.architecture
         machine = MACHINES.get(architecture, architecture)
-        platforms, libc = _platforms(subject, machine, tags)
+        platforms, libc = _platforms(facts, machine, tags)
         minor = f"{python[0]}.{python[1]}"
         full = [
             one.owner.version
-            for one in subject.ledger.claims
+            for one in facts.ledger.claims
             if one.owner.kind == "python" and one.owner.version.startswith(minor + ".")
         ]
         abi = f"cp{python[0]}{python[1]}{threads}"
@@ -134,7 +134,7 @@ class Target:
         return f"{self.abi} on {self.libc} {self.machine}"
 
 
-def _python(subject: Subject, claim: Claim, tags: Sequence[str]) -> tuple[tuple[int, int], str]:
+def _python(facts: Facts, claim: Claim, tags: Sequence[str]) -> tuple[tuple[int, int], str]:
     """Version of the interpreter that a distribution is for, and `t` for free threads."""
     site = site_of(claim)
     place = _SITE(site)
@@ -147,7 +147,7 @@ def _python(subject: Subject, claim: Claim, tags: Sequence[str]) -> tuple[tuple[
         binary = re.match(r"cp3(\d+)-cp3\d+(t?)-", tag)
         if binary:
             return (3, int(binary[1])), binary[2]
-    versions = {one.owner.version for one in subject.ledger.claims if one.owner.kind == "python"}
+    versions = {one.owner.version for one in facts.ledger.claims if one.owner.kind == "python"}
     minors = {tuple(version.split(".")[:2]) for version in versions if version.count(".")}
     if len(minors) == 1:
         major, minor = minors.pop()
@@ -155,9 +155,9 @@ def _python(subject: Subject, claim: Claim, tags: Sequence[str]) -> tuple[tuple[
     raise WheelError("nothing tells which Python these distributions are for")
 
 
-def _platforms(subject: Subject, machine: str, tags: Sequence[str]) -> tuple[tuple[str, ...], str]:
+def _platforms(facts: Facts, machine: str, tags: Sequence[str]) -> tuple[tuple[str, ...], str]:
     """Platform tags for the image's C library (PEP 600, PEP 656), best first, and its name."""
-    for claim in subject.ledger.claims:
+    for claim in facts.ledger.claims:
         kind, name, version = claim.owner
         match = re.match(r"(?:\d+:)?(\d+)\.(\d+)", version)
         if match is None:
