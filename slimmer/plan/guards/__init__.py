@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.names import printable
+from slimmer.plan.guards.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,21 +19,6 @@ if TYPE_CHECKING:
     from slimmer.analysis.facts import Facts
     from slimmer.attribution import Owner
     from slimmer.policy import Rule
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What speaks against the leaving of some paths."""
-
-    target: str
-    """What stays, as people call it; printable."""
-    evidence: str
-    """What was found on this image, and where; printable."""
-    paths: Sequence[bytes]
-    """Those of the paths asked about that it is against."""
-    doubt: bool = False
-    """Whether it is no proof that something needs them: they may leave at a higher risk, and the
-    evidence is shown."""
 
 
 def _nothing_imports(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[Finding]:
@@ -131,3 +116,5 @@ GUARDS: dict[str, Callable[[Facts, Rule, Sequence[bytes]], Iterable[Finding]]] =
 }
 """What a rule's `guards` may name. A guard is given all paths at once, and must tell all that is
 against them as a fixpoint: what one path needs when it stays, stays too."""
+
+__all__ = ["GUARDS", "Finding"]
