@@ -28,6 +28,21 @@ if TYPE_CHECKING:
 DIGEST = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
 
 
+_ALIASES = {
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "i386": ("386", ""),
+    "i686": ("386", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+}
+"""What else architectures are called: the name that images use, and the variant it implies."""
+_VARIANTS = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
+"""The variant that is meant where none is written."""
+_VARIANT = re.compile(r"v?(\d{1,3}(?:\.\d{1,3})?)\Z").match
+
+
 class ImageError(SlimmerError):
     """An image that cannot be read as its specification says."""
 
@@ -79,13 +94,28 @@ class Platform:
                 f"expected a platform such as 'linux/amd64', got {text!r}",
                 hint="name the operating system and the architecture: --platform linux/arm64",
             )
-        aliases = {"x86_64": "amd64", "aarch64": "arm64"}
-        return cls(parts[0], aliases.get(parts[1], parts[1]), *parts[2:])
+        architecture, variant = _ALIASES.get(parts[1], (parts[1], ""))
+        return cls(parts[0], architecture, parts[2] if len(parts) > 2 else variant)
 
     def accepts(self, other: Platform) -> bool:
-        """Whether an image for `other` is one that was asked for as `self`."""
-        same = (self.os, self.architecture) == (other.os, other.architecture)
-        return same and self.variant in ("", other.variant)
+        """Whether an image for `other` is one that was asked for as `self`: of the same
+        architecture and, where a variant is asked for, of none that is newer."""
+        mine, its = self._plain(), other._plain()
+        if mine != its or not self.variant:
+            return mine == its
+        asked, given = self.rank(self), self.rank(other)
+        return self.variant == other.variant or (asked > 0 and 0 < given <= asked)
+
+    def rank(self, other: Platform) -> float:
+        """How new the variant of `other` is: 7 for `arm/v7`, and for `arm`, which means it; 0
+        where it tells nothing (containerd's `platforms.Normalize` has the same defaults)."""
+        architecture, told = _ALIASES.get(other.architecture, (other.architecture, ""))
+        variant = other.variant or told or _VARIANTS.get(architecture, "")
+        match = _VARIANT(variant)
+        return float(match[1]) if match else 0
+
+    def _plain(self) -> tuple[str, str]:
+        return self.os, _ALIASES.get(self.architecture, (self.architecture, ""))[0]
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)

@@ -128,13 +128,17 @@ def _archive(
 
 
 def _split(text: str) -> tuple[Path, str]:
-    """Path and tag of a reference to something on disk: the longest path that exists."""
+    """Path and tag of a reference to something on disk: the longest path that exists.
+
+    `app.tar@1` and `app.tar@sha256:…` name an image of it by number and digest, as
+    `app.tar:@1` does.
+    """
     path = text
-    while not _exists(path) and ":" in path:
-        path = path.rpartition(":")[0]
+    while not _exists(path) and (":" in path or "@" in path):
+        path = path[: max(path.rfind(":"), path.rfind("@"))]
     if not _exists(path):
         path = text
-    return Path(path), text[len(path) + 1 :]
+    return Path(path), text[len(path) :].removeprefix(":")
 
 
 def _exists(path: str) -> bool:

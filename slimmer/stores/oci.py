@@ -1,11 +1,11 @@
-"""OCI manifests, wherever they lie: from an index to the one image that is meant.
+"""OCI manifests, wherever they lie: the images that an index leads to, and what each of them is.
 
-Specifications: OCI `image-index.md`, `manifest.md`, `image-layout.md`, `annotations.md`.
+Specifications: OCI `image-index.md`, `manifest.md`, `image-layout.md`, `annotations.md`; Docker's
+image manifest version 2, schema 2.
 """
 
 from __future__ import annotations
 
-import platform as host
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from slimmer.image import (
@@ -19,10 +19,11 @@ from slimmer.image import (
     json_object,
     json_value,
 )
+from slimmer.stores.choice import Candidate
 from slimmer.stores.content import content
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from slimmer.image import LayerContent
     from slimmer.stores.content import Extent
@@ -30,16 +31,48 @@ if TYPE_CHECKING:
 REFERENCE = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME = "io.containerd.image.name"
 ATTESTATION = "vnd.docker.reference.type"
+COSIGN_KIND = "kind"
+"""Annotation by which `cosign save` tells the image in its layout from what speaks of it."""
+COSIGN = "dev.cosignproject.cosign/"
 DOCUMENT = 16 << 20
 """Bytes that an index, a manifest or a config may have; registries take 4 MiB."""
 INDEXES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
+MANY = 10_000
+"""Images and nested indexes that one index may lead to."""
+
+_OTHERS = (
+    ("application/vnd.cncf.helm.", "a Helm chart", "pull charts with helm"),
+    ("application/vnd.wasm.", "a WebAssembly module", ""),
+    ("application/wasm", "a WebAssembly module", ""),
+    ("application/vnd.docker.plugin.", "a plugin of Docker's engine", ""),
+    ("application/vnd.dev.cosign.", "a signature", "name the image that it signs"),
+    ("application/vnd.dev.sigstore.", "a signature", "name the image that it signs"),
+    ("application/vnd.cncf.notary.", "a signature", "name the image that it signs"),
+    ("application/vnd.in-toto", "an attestation", "name the image that it is about"),
+    ("application/vnd.dsse.", "an attestation", "name the image that it is about"),
+    ("application/spdx", "an SBOM", "name the image that it is about"),
+    ("text/spdx", "an SBOM", "name the image that it is about"),
+    ("application/vnd.cyclonedx", "an SBOM", "name the image that it is about"),
+    ("application/vnd.sylabs.sif.", "a Singularity image in squashfs", "slimmer reads layers"),
+    ("application/vnd.oci.image.layer.v1.squashfs", "an image in squashfs", ""),
+    ("application/vnd.oci.image.layer.v1.erofs", "an image in EROFS", ""),
+    ("application/vnd.docker.ai.", "an AI model", ""),
+    ("application/vnd.ollama.", "an AI model", ""),
+    ("application/vnd.cncf.model.", "an AI model", ""),
+    ("application/vnd.oci.empty.v1+json", "an artifact", ""),
+    ("application/vnd.unknown.", "an artifact", ""),
+    ("application/vnd.docker.distribution.manifest.v1", "an image of schema version 1", ""),
+)
+"""Beginnings of media types that no container image of layers has, and what has them."""
 
 
 class Blobs(Protocol):
     """Where blobs lie by their digest."""
+
+    def has(self, digest: Digest) -> bool: ...
 
     def document(self, digest: Digest, what: str) -> bytes:
         """A small blob, checked against its digest; ImageError where it is missing or wrong."""
@@ -48,156 +81,189 @@ class Blobs(Protocol):
     def layer(self, descriptor: Descriptor, diff_id: Digest) -> LayerContent: ...
 
 
-class Choice(NamedTuple):
-    """One image that an index leads to."""
+class _Entry(NamedTuple):
+    """A manifest that an index lists."""
 
     descriptor: Descriptor
     platform: Platform | None
-    """What the index says that it runs on, if it does."""
     names: tuple[str, ...]
-    """Tags and full names that the index gives it."""
+    artifact: str
+    """The type of artifact that the index says it is."""
 
 
-def select(
-    blobs: Blobs,
-    index: Mapping[str, Any],
-    reference: str,
-    tag: str = "",
-    platform: Platform | None = None,
-) -> Choice:
-    """The one image of an index that the tag and the platform mean.
+def candidates(
+    blobs: Blobs, index: Mapping[str, Any], where: str, reference: str, route: str
+) -> list[Candidate]:
+    """Every image that an index leads to, without what is about an image (attestations,
+    signatures) or none (charts, models).
 
-    Raises ImageError that lists what there is where they mean none, or more than one.
+    Raises ImageError where the index leads to such other things only, and says what they are.
     """
-    choices = _choices(blobs, index, reference)
-    if not choices:
-        raise ImageError(f"{reference} holds no image", hint="its index lists no manifest of one")
-    if tag:
-        named = [choice for choice in choices if _called(choice, tag)]
-        if not named:
-            raise ImageError(f"no image called {tag!r} in {reference}", hint=_names_hint(choices))
-        choices = named
-    elif len({names for _, _, names in choices}) > 1 and len({c[0].digest for c in choices}) > 1:
-        raise ImageError(
-            f"{reference} holds several images: choose one by its tag", hint=_names_hint(choices)
-        )
-    return _for_platform(choices, reference, platform)
+    found: list[Candidate] = []
+    others: list[ImageError] = []
+    for entry in _entries(blobs, index, where, None, [0]):
+        try:
+            fields = _manifest(blobs, entry)
+            other = _other(fields, entry)
+            if other is not None:
+                others.append(other)
+                continue
+            found.append(_candidate(blobs, entry, fields, reference, route))
+        except ImageError as error:
+            digests = (entry.descriptor.digest,)
+            found.append(Candidate(digests, entry.names, entry.platform, never, error))
+    if others and not found:
+        raise others[0]
+    return found
 
 
-def _for_platform(choices: Sequence[Choice], reference: str, platform: Platform | None) -> Choice:
-    if len({choice.descriptor.digest for choice in choices}) == 1:
-        only = choices[0]
-        if platform is None or only.platform is None or platform.accepts(only.platform):
-            return only
-    wanted = platform or host_platform()
-    for choice in choices:
-        if choice.platform is not None and wanted.accepts(choice.platform):
-            return choice
-    there = sorted({str(choice.platform) for choice in choices if choice.platform})
-    raise ImageError(
-        f"{reference} holds no image for {wanted}",
-        hint=f"choose with --platform one of: {', '.join(there) or 'none is named'}",
-    )
+def never() -> Image:
+    raise AssertionError("what is missing is never opened")
 
 
-def host_platform() -> Platform:
-    """Linux on this machine's processor: what an engine here would run."""
-    machine = host.machine().lower()
-    known = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-    return Platform("linux", known.get(machine, machine))
-
-
-def _choices(
-    blobs: Blobs,
-    index: Mapping[str, Any],
-    where: str,
-    above: Choice | None = None,
-    depth: int = 0,
-) -> list[Choice]:
-    """Every image that an index leads to, attestations left out."""
-    if depth > 4:
-        raise ImageError(f"indexes are nested too deeply in {where}")
-    result: list[Choice] = []
-    entries = json_list(index.get("manifests"), f"{where}, manifests")
+def _entries(
+    blobs: Blobs, index: Mapping[str, Any], where: str, above: _Entry | None, count: list[int]
+) -> Iterator[_Entry]:
+    entries = json_list(index.get("manifests") or [], f"{where}, manifests")
     for number, value in enumerate(entries):
+        count[0] += 1
+        if count[0] > MANY:
+            raise ImageError(f"more than {MANY:,} images in {where}")
         place = f"{where}, manifests[{number}]"
-        entry = json_object(value, place)
-        descriptor = Descriptor.parse(entry, place)
+        fields = json_object(value, place)
+        descriptor = Descriptor.parse(fields, place)
         notes = dict(descriptor.annotations)
-        runs_on = _platform(entry.get("platform"), place)
-        if ATTESTATION in notes or (runs_on and runs_on.os == "unknown"):
+        runs_on = _platform(fields.get("platform"), place)
+        kind = notes.get(COSIGN_KIND, "")
+        if (
+            ATTESTATION in notes
+            or (runs_on and runs_on.os == "unknown")
+            or (kind.startswith(COSIGN) and not kind.startswith(f"{COSIGN}image"))
+        ):
             continue
         names = tuple(sorted({notes[key] for key in (REFERENCE, CONTAINERD_NAME) if key in notes}))
-        choice = Choice(descriptor, runs_on, names or (above.names if above else ()))
-        if descriptor.media_type in INDEXES:
+        artifact = fields.get("artifactType")
+        entry = _Entry(
+            descriptor,
+            runs_on,
+            names or (above.names if above else ()),
+            artifact if isinstance(artifact, str) else "",
+        )
+        if descriptor.media_type not in INDEXES:
+            yield entry
+        elif blobs.has(descriptor.digest):
+            if place.count("manifests[") > 4:
+                raise ImageError(f"indexes are nested too deeply in {where}")
             raw = blobs.document(descriptor.digest, f"the index {descriptor.digest}")
             nested = json_object(json_value(raw, place), place)
-            result += _choices(blobs, nested, place, choice, depth + 1)
-        else:
-            result.append(choice)
-        if len(result) > 10_000:
-            raise ImageError(f"more than 10,000 images in {where}")
-    return result
+            yield from _entries(blobs, nested, place, entry, count)
 
 
 def _platform(value: object, where: str) -> Platform | None:
     if value is None:
         return None
     fields = json_object(value, f"{where}.platform")
-    parts = (str(fields.get(key) or "") for key in ("os", "architecture", "variant"))
-    return Platform(*parts)
+    parts = [str(fields.get(key) or "") for key in ("os", "architecture", "variant")]
+    return Platform(*parts) if parts[0] or parts[1] else None
 
 
-def _called(choice: Choice, tag: str) -> bool:
-    if tag == choice.descriptor.digest:
-        return True
-    full = familiar(tag)
-    return any(
-        tag == name or full == familiar(name) or tag == name.rpartition(":")[2]
-        for name in choice.names
-    )
+def _manifest(blobs: Blobs, entry: _Entry) -> Mapping[str, Any]:
+    where = f"the manifest {entry.descriptor.digest}"
+    raw = blobs.document(entry.descriptor.digest, where)
+    return json_object(json_value(raw, where), where)
 
 
-def familiar(name: str) -> str:
-    """An image's name in full but for Docker Hub's own parts: `app` is `app:latest`."""
-    name = name.removeprefix("docker.io/").removeprefix("library/")
-    return name if ":" in name.rpartition("/")[2] or "@" in name else f"{name}:latest"
+def _other(fields: Mapping[str, Any], entry: _Entry) -> ImageError | None:
+    """What a manifest is that describes no container image, as an error; None for an image."""
+    layers = fields.get("layers")
+    described = (fields.get("config"), *(layers if isinstance(layers, list) else ()))
+    for media_type in (
+        entry.artifact,
+        fields.get("artifactType"),
+        entry.descriptor.media_type,
+        *(one.get("mediaType") for one in described if isinstance(one, dict)),
+    ):
+        if not isinstance(media_type, str):
+            continue
+        for start, what, hint in _OTHERS:
+            if media_type.startswith(start):
+                return ImageError(
+                    f"the manifest {entry.descriptor.digest} is {what}, no container image"
+                    f" ({media_type})",
+                    hint=hint or "slimmer reads container images made of tar layers",
+                )
+    return None
 
 
-def _names_hint(choices: Sequence[Choice]) -> str:
-    return names_hint({name for choice in choices for name in choice.names})
-
-
-def names_hint(names: set[str]) -> str:
-    """Tell which tags there are."""
-    if not names:
-        return "no image in it has a tag"
-    shown = ", ".join(repr(name).strip("'") for name in sorted(names)[:20])
-    return f"there are: {shown}" + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-
-
-def image(blobs: Blobs, choice: Choice, reference: str, route: str) -> Image:
-    """The image that a manifest describes."""
-    where = f"the manifest {choice.descriptor.digest}"
-    raw = blobs.document(choice.descriptor.digest, where)
-    fields = json_object(json_value(raw, where), where)
-    if "layers" not in fields:
-        raise ImageError(
-            f"{where} has the type {choice.descriptor.media_type!r} and no layers",
-            hint="only images of schema version 2 can be read; push or save it again",
-        )
-    described = Descriptor.parse(fields.get("config"), f"{where}, config")
-    config = Config.parse(blobs.document(described.digest, f"the config {described.digest}"))
-    layers = [
-        Descriptor.parse(value, f"{where}, layers[{number}]")
-        for number, value in enumerate(json_list(fields["layers"], f"{where}, layers"))
-    ]
-    if len(layers) != len(config.diff_ids):
-        raise ImageError(
+def _candidate(
+    blobs: Blobs, entry: _Entry, fields: Mapping[str, Any], reference: str, route: str
+) -> Candidate:
+    """An image with what identifies it; what it runs on is told by its config where the index
+    does not."""
+    where = f"the manifest {entry.descriptor.digest}"
+    described, layers = _described(fields, where, entry.descriptor.media_type)
+    missing = _missing(blobs, where, described, layers)
+    config = None
+    if blobs.has(described.digest):
+        what = f"the config {described.digest}"
+        config = Config.parse(blobs.document(described.digest, what))
+    if missing is None and config is not None and len(layers) != len(config.diff_ids):
+        missing = ImageError(
             f"the config of {reference} lists {len(config.diff_ids)} layers, "
             f"the manifest {len(layers)}",
             hint="it is no container image (an artifact, perhaps), or it is damaged",
         )
+    runs_on = entry.platform
+    if runs_on is None and config is not None and config.platform.architecture:
+        runs_on = config.platform
+    return Candidate(
+        (entry.descriptor.digest, described.digest),
+        entry.names,
+        runs_on,
+        lambda: image(blobs, entry.descriptor.digest, described, layers, reference, route),
+        missing,
+    )
+
+
+def _missing(
+    blobs: Blobs, where: str, described: Descriptor, layers: Sequence[Descriptor]
+) -> ImageError | None:
+    """The first blob of an image that is not there, as an error."""
+    for what, descriptor in [("config", described), *(("layer", layer) for layer in layers)]:
+        if not blobs.has(descriptor.digest):
+            try:
+                blobs.document(descriptor.digest, f"{what} {descriptor.digest}")
+            except ImageError as error:
+                return error
+    return None
+
+
+def _described(
+    fields: Mapping[str, Any], where: str, media_type: str
+) -> tuple[Descriptor, list[Descriptor]]:
+    """Config and layers of a manifest."""
+    if "layers" not in fields and "config" not in fields:
+        raise ImageError(
+            f"{where} has the type {media_type!r} and no layers",
+            hint="only images of schema version 2 can be read; push or save it again",
+        )
+    layers = json_list(fields.get("layers") or [], f"{where}, layers")
+    return Descriptor.parse(fields.get("config"), f"{where}, config"), [
+        Descriptor.parse(value, f"{where}, layers[{number}]") for number, value in enumerate(layers)
+    ]
+
+
+def image(
+    blobs: Blobs,
+    manifest: Digest,
+    described: Descriptor,
+    layers: Sequence[Descriptor],
+    reference: str,
+    route: str,
+) -> Image:
+    """The image that a manifest describes."""
+    raw = blobs.document(manifest, f"the manifest {manifest}")
+    config = Config.parse(blobs.document(described.digest, f"the config {described.digest}"))
     return usable(
         Image.of(
             reference,

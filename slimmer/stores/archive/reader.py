@@ -23,6 +23,7 @@ from slimmer.image import (
 )
 from slimmer.index import resolve
 from slimmer.stores import oci
+from slimmer.stores.choice import Candidate, choose
 from slimmer.stores.content import Extent, content, tar_errors
 from slimmer.stores.decompression import format_of
 from slimmer.stores.layout.reader import matching
@@ -157,84 +158,105 @@ def image_of(
     platform: Platform | None = None,
     prefer: str = "",
 ) -> Image:
-    """The image that an archive's own lists, the tag and the platform lead to."""
-    headers = members.headers
-    docker = headers.get(b"manifest.json")
-    if b"index.json" in headers and not (docker and prefer == "docker"):
-        header = find(headers, "index.json", f"index.json in {path}")
-        index = json_object(
-            json_value(members.read(header, f"index.json in {path}"), f"index.json in {path}"),
-            f"index.json in {path}",
-        )
-        blobs = _Blobs(members, path)
-        choice = oci.select(blobs, index, f"index.json in {path}", tag, platform)
-        return oci.image(blobs, choice, reference, f"OCI {route}")
-    if docker is None:
+    """The image that an archive's own lists, the tag and the platform lead to.
+
+    Docker ≥ 25 writes two lists, and each of them may lack what the other has: an `index.json`
+    without manifests (`save ID`, moby #47210), with one of two images (#51389), a manifest without
+    layers (#47065). So both are read.
+    """
+    docker = b"manifest.json" in members.headers
+    layout = b"index.json" in members.headers
+    if not docker and not layout:
         raise ImageError(
             f"{path} is no image: {what} without manifest.json or index.json",
             hint="name an archive as `docker save` or `skopeo copy` write it",
         )
+    listed = _docker_candidates(members, path, reference, route) if docker else []
+    if layout and not (docker and prefer == "docker"):
+        where = f"index.json in {path}"
+        blobs = _Blobs(members, path)
+        index = json_object(_json(members, "index.json", where), where)
+        try:
+            found = oci.candidates(blobs, index, where, reference, f"OCI {route}")
+        except ImageError:
+            if not listed:
+                raise
+            found = []
+        listed = _joined(found, listed)
+    return choose(listed, path, tag, platform)
+
+
+def _json(members: Members, name: str, where: str) -> Any:
+    return json_value(members.read(find(members.headers, name, where), where), where)
+
+
+def _joined(found: list[Candidate], listed: list[Candidate]) -> list[Candidate]:
+    """The images of both lists, each once: by its manifest where that leads to all of it."""
+    by_config = {one.digests[-1]: one for one in listed}
+    result: list[Candidate] = []
+    for one in found:
+        twin = by_config.get(one.digests[-1]) if len(one.digests) > 1 else None
+        if twin is not None:
+            names = tuple(sorted({*one.names, *twin.names}))
+            one = one._replace(names=names, platform=one.platform or twin.platform)
+            if one.missing is not None and twin.missing is None:
+                one = one._replace(open=twin.open, missing=None)
+        result.append(one)
+    known = {one.digests[-1] for one in found}
+    return result + [one for one in listed if one.digests[-1] not in known]
+
+
+def _docker_candidates(members: Members, path: str, reference: str, route: str) -> list[Candidate]:
+    """Every image that `manifest.json` lists."""
     where = f"manifest.json in {path}"
-    header = find(headers, "manifest.json", where)
-    images = [
-        json_object(value, f"{where}, [{number}]")
-        for number, value in enumerate(
-            json_list(json_value(members.read(header, where), where), where)
-        )
-    ]
-    return _docker_image(members, _named(images, tag, path), path, reference, route, platform)
+    found = []
+    for number, value in enumerate(json_list(_json(members, "manifest.json", where), where)):
+        entry = json_object(value, f"{where}, [{number}]")
+        names = json_list(_field(entry, "RepoTags") or [], f"{where}, [{number}].RepoTags")
+        config_path = _field(entry, "Config")
+        if not isinstance(config_path, str):
+            raise ImageError(f"expected a path, got {config_path!r:.60} for Config in {where}")
+        try:
+            config = _config(members, config_path, reference)
+        except ImageError as error:
+            named = Digest.of(config_path.encode("utf-8", "surrogateescape"))
+            found.append(Candidate((named,), tuple(map(str, names)), None, oci.never, error))
+            continue
+
+        def opened(entry: Mapping[str, Any] = entry, config: Config = config) -> Image:
+            return _docker_image(members, entry, config, path, reference, route)
+
+        found.append(Candidate((config.id,), tuple(map(str, names)), config.platform, opened))
+    return found
 
 
-def _named(images: list[Mapping[str, Any]], tag: str, path: str) -> Mapping[str, Any]:
-    """The image of a `manifest.json` that a tag means."""
-    names = {
-        str(name) for image in images for name in json_list(image.get("RepoTags") or [], "RepoTags")
-    }
-    if not images:
-        raise ImageError(f"{path} holds no image", hint="its manifest.json is empty")
-    if tag:
-        wanted = oci.familiar(tag)
-        called = [
-            image
-            for image in images
-            for name in image.get("RepoTags") or []
-            if wanted == oci.familiar(str(name)) or tag == str(name).rpartition(":")[2]
-        ]
-        if not called:
-            raise ImageError(f"no image called {tag!r} in {path}", hint=oci.names_hint(names))
-        images = called
-    if len({str(image.get("Config")) for image in images}) > 1:
-        raise ImageError(
-            f"{path} holds several images: choose one by its tag", hint=oci.names_hint(names)
-        )
-    return images[0]
+def _field(entry: Mapping[str, Any], name: str) -> Any:
+    """A field of `manifest.json` by its name in any case: Docker reads it so, and old versions of
+    jib wrote `config`, `repoTags` and `layers`."""
+    if name in entry:
+        return entry[name]
+    return next((value for key, value in entry.items() if key.lower() == name.lower()), None)
+
+
+def _config(members: Members, path: str, reference: str) -> Config:
+    what = f"the config {path!r:.120}"
+    raw = members.read(find(members.headers, path, what), what)
+    named = re.search(r"[0-9a-f]{64}", path)
+    if named:
+        matching(raw, Digest("sha256:" + named[0]), f"the config of {reference}")
+    return Config.parse(raw)
 
 
 def _docker_image(
     members: Members,
     entry: Mapping[str, Any],
+    config: Config,
     path: str,
     reference: str,
     route: str,
-    platform: Platform | None,
 ) -> Image:
     where = f"manifest.json in {path}"
-    config_path = entry.get("Config")
-    if not isinstance(config_path, str):
-        raise ImageError(f"expected a path, got {config_path!r:.60} for Config in {where}")
-    raw = members.read(
-        find(members.headers, config_path, f"the config {config_path!r:.120}"),
-        f"the config {config_path!r:.120}",
-    )
-    named = re.search(r"[0-9a-f]{64}", config_path)
-    if named:
-        matching(raw, Digest("sha256:" + named[0]), f"the config of {reference}")
-    config = Config.parse(raw)
-    if platform is not None and not platform.accepts(config.platform):
-        raise ImageError(
-            f"{reference} holds no image for {platform}", hint=f"it is one for {config.platform}"
-        )
-    paths = json_list(entry.get("Layers") or [], f"{where}, Layers")
+    paths = json_list(_field(entry, "Layers") or [], f"{where}, Layers")
     if len(paths) != len(config.diff_ids):
         raise ImageError(
             f"the config of {reference} lists {len(config.diff_ids)} layers, "
@@ -291,6 +313,9 @@ class _Blobs:
     def _find(self, digest: Digest, what: str) -> Header:
         path = f"blobs/{digest.algorithm}/{digest.hex}"
         return find(self._members.headers, path, what)
+
+    def has(self, digest: Digest) -> bool:
+        return f"blobs/{digest.algorithm}/{digest.hex}".encode() in self._members.headers
 
     def document(self, digest: Digest, what: str) -> bytes:
         return matching(self._members.read(self._find(digest, what), what), digest, what)

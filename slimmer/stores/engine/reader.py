@@ -21,6 +21,7 @@ from slimmer.image import Config, Digest, Image, ImageError
 from slimmer.stores import oci
 from slimmer.stores.archive.reader import image_of
 from slimmer.stores.archive.streamed import Streamed
+from slimmer.stores.choice import names_hint
 from slimmer.stores.content import MediumError
 from slimmer.stores.engine.api_layers import Place, Shown, ShownContent, broken_off, chunks, request
 from slimmer.stores.engine.folder_layers import FolderContent
@@ -239,7 +240,7 @@ def _missing(name: str, endpoint: Endpoint, client: APIClient) -> ImageError:
         tags = {tag for image in client.images() for tag in image.get("RepoTags") or ()}
     repository = name.rpartition(":")[0] or name
     near = {tag for tag in tags if repository in tag} or tags
-    hint = oci.names_hint(near - {"<none>:<none>"}) if near else "it has no images yet"
+    hint = names_hint(near - {"<none>:<none>"}) if near else "it has no images yet"
     return ImageError(f"no image called {name!r} in the {endpoint.engine} engine", hint=hint)
 
 

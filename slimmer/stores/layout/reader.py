@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from slimmer.image import Descriptor, Digest, Image, ImageError, json_object, json_value
 from slimmer.stores import oci
+from slimmer.stores.choice import choose
 from slimmer.stores.content import Extent, MediumError
 from slimmer.stores.oci import DOCUMENT
 
@@ -30,6 +31,9 @@ class Folder:
                 f"{what} is missing in {self._path}",
                 hint="the layout is incomplete; copy the image again",
             ) from None
+
+    def has(self, digest: Digest) -> bool:
+        return (self._path / "blobs" / digest.algorithm / digest.hex).exists()
 
     def document(self, digest: Digest, what: str) -> bytes:
         return matching(self._blob(digest, what).read(DOCUMENT, what), digest, what)
@@ -68,5 +72,7 @@ def open_folder(
     raw = Extent.whole(str(path / "index.json")).read(DOCUMENT, f"{path}/index.json")
     where = f"{path}/index.json"
     blobs = Folder(path, expansion_limit)
-    choice = oci.select(blobs, json_object(json_value(raw, where), where), where, tag, platform)
-    return oci.image(blobs, choice, f"oci:{path}" + (f":{tag}" if tag else ""), "OCI layout")
+    reference = f"oci:{path}" + (f":{tag}" if tag else "")
+    index = json_object(json_value(raw, where), where)
+    listed = oci.candidates(blobs, index, where, reference, "OCI layout")
+    return choose(listed, where, tag, platform)
