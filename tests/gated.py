@@ -10,9 +10,9 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from slimmer.gate import dive
-from slimmer.gate.judge import DiveJudgement, Gate, Ladder, Rung, judge
+from slimmer.gate.judge import DiveJudgement, Gate, Proposal, ProposedStep, judge
 from slimmer.gate.limits import Limit, growth
-from slimmer.gate.locations import Anchors, Source
+from slimmer.gate.locations import SourceFile, SourceFiles
 from slimmer.names import one_line, printable
 from slimmer.report.comparison import Comparison
 from slimmer.report.report import DirectoryRow, FileRow, HiddenRow, LayerRow, OwnerRow, Report
@@ -75,23 +75,29 @@ LIMITS = (
     Limit("forbidden", 0, "gcc-*", source="slimmer.toml: budget.forbid"),
     growth("+5%", "unpacked", "--growth"),
 )
-ANCHORS = Anchors(
-    Source(
+SOURCE_FILES = SourceFiles(
+    SourceFile(
         "docker/Dockerfile",
         "FROM python:3.11 AS base\n\nRUN apt-get \\\n  # comment\n  install gcc\n"
         "FROM base\nCOPY . .\nRUN pip install -r requirements.txt\n",
     ),
-    (Source("requirements.txt", "# pins\nscipy==1.16\nTorch[x]>=2.9 ; python_version > '3'\n"),),
+    (
+        SourceFile(
+            "requirements.txt", "# pins\nscipy==1.16\nTorch[x]>=2.9 ; python_version > '3'\n"
+        ),
+    ),
 )
 COMPARISON = Comparison.of(BEFORE, REPORT)
-LADDERS = (
-    Ladder("safe", "unpacked", 4 * GB, REPORT.unpacked, 7_900 * MB,
-           (Rung("cache:pip", "package-manager-caches", "safe", 586_573_307, "nothing reads it"),),
-           1, "safe"),
-    Ladder("balanced", "unpacked", 4 * GB, REPORT.unpacked, 3_999_999_999,
-           (Rung("cache:pip", "package-manager-caches", "safe", 586_573_307, "nothing reads it"),
-            Rung("pip:torch 2.9.0", "device-code", "caution", 3_800_000_000, "keeps sm_90")),
-           289, "caution"),
+CACHES = ProposedStep(
+    "cache:pip", "package-manager-caches", "safe", 586_573_307, "nothing reads it"
+)
+DEVICE_CODE = ProposedStep(
+    "pip:torch 2.9.0", "device-code", "caution", 3_800_000_000, "keeps sm_90"
+)
+PROPOSALS = (
+    Proposal("safe", "unpacked", 4 * GB, REPORT.unpacked, 7_900 * MB, (CACHES,), 1, "safe"),
+    Proposal("balanced", "unpacked", 4 * GB, REPORT.unpacked, 3_999_999_999,
+             (CACHES, DEVICE_CODE), 289, "caution"),
 )  # fmt: skip
 SCORE = dive.Score(REPORT.unpacked, 0.9844212134184309, 32_025, 0.4834911001404049)
 DIVE = tuple(
@@ -102,7 +108,7 @@ GATE = Gate(
     REPORT,
     replace(judge(LIMITS, REPORT, COMPARISON), dive=DIVE),
     COMPARISON,
-    LADDERS,
+    PROPOSALS,
     "slimmer slim app:1.1 --max 4GB --policy balanced -t app:1.1-slim",
     ("a note",),
 )
@@ -148,12 +154,12 @@ def hostile(name: bytes | str) -> Gate:
         Limit("layer", 1, source=shown, note=shown),
         Limit("forbidden", 0, "*", source=shown),
     ]
-    rung = Rung(shown, shown, "safe", 5, shown)
+    step = ProposedStep(shown, shown, "safe", 5, shown)
     return Gate(
         report,
         replace(judge(limits, report, comparison), dive=DIVE),
         comparison,
-        tuple(replace(ladder, policy=shown, rungs=(rung,)) for ladder in LADDERS),
+        tuple(replace(proposal, policy=shown, largest=(step,)) for proposal in PROPOSALS),
         f"slimmer slim {shown}",
         (shown,),
     )

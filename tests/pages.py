@@ -13,7 +13,7 @@ from slimmer.attribution import Attribution, Claim, Owner
 from slimmer.elf.contents import look
 from slimmer.evidence import Evidence
 from slimmer.formats import html
-from slimmer.gate.judge import Ladder, Ruling, Rung, judge
+from slimmer.gate.judge import Proposal, ProposedStep, Ruling, judge
 from slimmer.gate.limits import Limit
 from slimmer.index import Index
 from slimmer.names import one_line
@@ -121,17 +121,17 @@ def ruled(report: Report) -> Ruling:
     return judge(limits, report, grown(report))
 
 
-def ladder(report: Report) -> Ladder:
+def proposal(report: Report) -> Proposal:
     """Steps that name the largest owners."""
-    rungs = tuple(
-        Rung(row.label, f"rule-{number}", "safe", row.size // 2, "two files <b>")
+    largest = tuple(
+        ProposedStep(row.label, f"rule-{number}", "safe", row.size // 2, "two files <b>")
         for number, row in enumerate(report.owners[:4])
     )
-    saved = sum(rung.saves for rung in rungs)
+    saved = sum(step.saves for step in largest)
     unpacked = report.unpacked
-    return Ladder(
-        *("balanced", "unpacked", unpacked * 4 // 5, unpacked, unpacked - saved, rungs),
-        steps=len(rungs),
+    return Proposal(
+        *("balanced", "unpacked", unpacked * 4 // 5, unpacked, unpacked - saved, largest),
+        steps=len(largest),
         safety="safe",
     )
 
@@ -146,7 +146,7 @@ def page(made: tuple[Report, Tree], *, gate: bool = True) -> str:
         tree,
         comparison=grown(report),
         ruling=ruled(report),
-        ladders=(ladder(report),),
+        proposals=(proposal(report),),
         command=f"slimmer slim '{report.reference}' --max 4GB",
         notes=(report.reference, "a note"),
     )

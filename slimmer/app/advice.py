@@ -12,7 +12,7 @@ from slimmer.app.policies import policy_for, shipped_names
 if TYPE_CHECKING:
     from slimmer.app.options import BudgetOptions, PlanOptions
     from slimmer.app.session import Session
-    from slimmer.gate.judge import Gate, Ladder, Ruling
+    from slimmer.gate.judge import Gate, Proposal, Ruling
     from slimmer.plan.steps import Metric
     from slimmer.policy import Policy
     from slimmer.report.comparison import Comparison
@@ -32,7 +32,7 @@ def with_advice(gate: Gate, session: Session, options: BudgetOptions) -> Gate:
     aim = _aim(ruling, gate.comparison)
     if aim is not None:
         metric, maximum = aim
-        gate = replace(gate, ladders=_ladders(metric, maximum, session, options.plan))
+        gate = replace(gate, proposals=_proposals(metric, maximum, session, options.plan))
         best = gate.best
         if best is not None and best.fits:
             wanted = ["--max", size_argument(maximum)]
@@ -73,28 +73,28 @@ def _aim(ruling: Ruling, comparison: Comparison | None) -> tuple[Metric, int] | 
     return metric, aims[metric][0]
 
 
-def _ladders(
+def _proposals(
     metric: Metric, maximum: int, session: Session, options: PlanOptions
-) -> tuple[Ladder, ...]:
+) -> tuple[Proposal, ...]:
     """What the policies come to, least risky first, until one fits; kept for the next run."""
-    from slimmer.gate.judge import Ladder
+    from slimmer.gate.judge import Proposal
     from slimmer.plan.steps import Budget
 
-    ladders: list[Ladder] = []
+    proposals: list[Proposal] = []
     for name, policy in _policies(options):
 
         def make(policy: Policy = policy, name: str = name) -> str:
             plan = session.planner.plan(policy, Budget(maximum, metric), options.accept)
-            return Ladder.of(plan, name).to_json()
+            return Proposal.of(plan, name).to_json()
 
         # Which wheel a swap finds depends on more than the image.
         asks = any(rule.action == "swap" for rule in policy.rules)
         question = ("ladder", repr(policy), options.accept, metric, maximum, name)
         text = make() if asks and options.swap else session.cached(question, make)
-        ladders.append(Ladder.read(text))
-        if ladders[-1].fits:
+        proposals.append(Proposal.read(text))
+        if proposals[-1].fits:
             break
-    return tuple(ladders)
+    return tuple(proposals)
 
 
 def _policies(options: PlanOptions) -> list[tuple[str, Policy]]:

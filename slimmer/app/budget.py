@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from slimmer.app.session import Session
     from slimmer.gate.judge import DiveJudgement, Gate
     from slimmer.gate.limits import Limit
-    from slimmer.gate.locations import Anchors, Source
+    from slimmer.gate.locations import SourceFile, SourceFiles
     from slimmer.report.comparison import Comparison
     from slimmer.report.report import Report
 
@@ -66,20 +66,20 @@ def limits_of(options: BudgetOptions) -> tuple[Limit, ...]:
     return tuple(limits)
 
 
-def source_files(options: BudgetOptions) -> Anchors:
+def source_files(options: BudgetOptions) -> SourceFiles:
     """The files that findings point to, read."""
-    from slimmer.gate.locations import Anchors
+    from slimmer.gate.locations import SourceFiles
 
-    return Anchors(
+    return SourceFiles(
         _source(options.dockerfile) if options.dockerfile else None,
         tuple(map(_source, options.requirements)),
     )
 
 
-def _source(name: str) -> Source:
-    from slimmer.gate.locations import Source
+def _source(name: str) -> SourceFile:
+    from slimmer.gate.locations import SourceFile
 
-    return Source(name, Path(name).read_text(encoding="utf-8", errors="replace"))
+    return SourceFile(name, Path(name).read_text(encoding="utf-8", errors="replace"))
 
 
 def _measured(

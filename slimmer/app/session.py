@@ -199,7 +199,7 @@ class Session:
 
     def _report(self, pattern: str | None) -> Report:
         from slimmer.errors import SlimmerError
-        from slimmer.formats import json as form
+        from slimmer.formats.json import parse, render
         from slimmer.report.report import Report
 
         with self.reporter.working():
@@ -207,13 +207,13 @@ class Session:
             kept = cache.get(key) if cache and key else None
             if kept is not None:
                 try:
-                    return form.parse(kept.decode(), "the cache")
+                    return parse(kept.decode(), "the cache")
                 except (SlimmerError, ValueError):
                     pass  # another edition's, or damaged: made anew and overwritten
             inspection = self.inspect()
             made = Report.of(inspection.ledger, inspection.graph, pattern)
             if cache and key:
-                cache.put(key, form.render(made).encode())
+                cache.put(key, render(made).encode())
             return made
 
     def tree(self, pattern: str | None = None, report: Report | None = None) -> Tree:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from slimmer.app.settings import Settings
     from slimmer.cli.arguments import Commands
     from slimmer.cli.terminal import Terminal
-    from slimmer.formats.console import Paper
+    from slimmer.formats.console import Display
     from slimmer.gate.judge import Gate
-    from slimmer.gate.locations import Anchors
+    from slimmer.gate.locations import SourceFiles
 
 FORMATS = ("text", "json", "markdown", "sarif", "junit", "github", "html")
 SUFFIXES = {
@@ -169,12 +169,12 @@ def _options(options: Namespace, settings: Settings) -> BudgetOptions:
 
 
 def _write(
-    gate: Gate, files: Anchors, session: Session, options: Namespace, terminal: Terminal
+    gate: Gate, files: SourceFiles, session: Session, options: Namespace, terminal: Terminal
 ) -> None:
     from slimmer.cli import output
 
     def text(form: str, name: str | None) -> str:
-        return _text(gate, form, files, session, options.top, output.paper(terminal, name))
+        return _text(gate, form, files, session, options.top, output.display(terminal, name))
 
     in_actions = terminal.environment.get("GITHUB_ACTIONS") == "true"
     form = options.format or ("github" if in_actions else "text")
@@ -189,14 +189,16 @@ def _write(
             file.write(text("markdown", summary))
 
 
-def _text(gate: Gate, form: str, files: Anchors, session: Session, top: int, paper: Paper) -> str:
-    from slimmer.formats import gate as shown
+def _text(
+    gate: Gate, form: str, files: SourceFiles, session: Session, top: int, display: Display
+) -> str:
+    from slimmer.formats.gate import markdown, render, text
 
     match form:
         case "json":
-            return shown.render(gate)
+            return render(gate)
         case "markdown":
-            return shown.markdown(gate, top)
+            return markdown(gate, top)
         case "sarif":
             from slimmer import __version__
             from slimmer.formats import sarif
@@ -209,10 +211,10 @@ def _text(gate: Gate, form: str, files: Anchors, session: Session, top: int, pap
         case "github":
             from slimmer.formats import github
 
-            return github.log(shown.text(gate, paper, top), gate, files)
+            return github.log(text(gate, display, top), gate, files)
         case "html":
             from slimmer.formats import html
 
             return html.render_gate(gate, session.tree(report=gate.report))
         case _:
-            return shown.text(gate, paper, top)
+            return text(gate, display, top)

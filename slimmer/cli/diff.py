@@ -106,14 +106,14 @@ def _text(
     options: Namespace,
     terminal: Terminal,
 ) -> str:
-    from slimmer.formats import comparison as shown
+    from slimmer.formats.comparison import markdown, render, text
 
     top = options.top or (40 if options.by else 15)
     match form:
         case "json":
-            return shown.render(comparison)
+            return render(comparison)
         case "markdown":
-            return shown.markdown(comparison, options.by, top)
+            return markdown(comparison, options.by, top)
         case "html":
             from slimmer.app.diff import tree_of
             from slimmer.formats import html
@@ -122,4 +122,4 @@ def _text(
         case _:
             from slimmer.cli import output
 
-            return shown.text(comparison, output.paper(terminal, options.output), options.by, top)
+            return text(comparison, output.display(terminal, options.output), options.by, top)

@@ -119,4 +119,4 @@ def _text(
             from slimmer.cli import output
             from slimmer.formats import text
 
-            return text.render(report, output.paper(terminal, options.output), options.by, top)
+            return text.render(report, output.display(terminal, options.output), options.by, top)

@@ -11,7 +11,7 @@ from slimmer.errors import SlimmerError
 
 if TYPE_CHECKING:
     from slimmer.cli.terminal import Terminal
-    from slimmer.formats.console import Paper
+    from slimmer.formats.console import Display
 
 
 def write(text: str, path: str | None, terminal: Terminal) -> None:
@@ -25,12 +25,12 @@ def write(text: str, path: str | None, terminal: Terminal) -> None:
         replace(Path(path), content)
 
 
-def paper(terminal: Terminal, path: str | None = None) -> Paper:
+def display(terminal: Terminal, path: str | None = None) -> Display:
     """What a text for that path is made for; a file has neither colour nor a narrow encoding."""
-    from slimmer.formats.console import Paper
+    from slimmer.formats.console import Display
 
     to_file = path not in (None, "-")
-    return Paper(terminal.width, terminal.colour and not to_file, terminal.unicode or to_file)
+    return Display(terminal.width, terminal.colour and not to_file, terminal.unicode or to_file)
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from slimmer.cli.arguments import Commands
     from slimmer.cli.terminal import Terminal
-    from slimmer.formats.console import Paper
+    from slimmer.formats.console import Display
     from slimmer.plan.plan import Plan
 
 FORMATS = ("text", "json", "markdown")
@@ -66,22 +66,22 @@ def run(options: Namespace, terminal: Terminal) -> int:
     plan = arguments.session(options, terminal, options.image).plan(wanted)
     if options.output is not None and PurePath(options.output).suffix == ".json":
         output.write(plan.to_json(), options.output, terminal)
-        output.write(_text(plan, options, output.paper(terminal)), None, terminal)
+        output.write(_text(plan, options, output.display(terminal)), None, terminal)
     else:
-        text = _text(plan, options, output.paper(terminal, options.output))
+        text = _text(plan, options, output.display(terminal, options.output))
         output.write(text, options.output, terminal)
     if plan.shortfall:
         terminal.notes([f"what may close the gap: {', '.join(bolder(wanted))}"])
     return 1 if plan.shortfall else 0
 
 
-def _text(plan: Plan, options: Namespace, paper: Paper) -> str:
-    from slimmer.formats import plan as shown
+def _text(plan: Plan, options: Namespace, display: Display) -> str:
+    from slimmer.formats.plan import markdown, render, text
 
     match options.format:
         case "json":
-            return shown.report(plan)
+            return render(plan)
         case "markdown":
-            return shown.markdown(plan, options.top)
+            return markdown(plan, options.top)
         case _:
-            return shown.text(plan, paper, options.top)
+            return text(plan, display, options.top)

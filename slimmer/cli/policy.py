@@ -44,9 +44,9 @@ def run(options: Namespace, terminal: Terminal) -> int:
     from slimmer.errors import SlimmerError
     from slimmer.formats.plan import policies_text, policy_text
 
-    paper = output.paper(terminal)
+    display = output.display(terminal)
     if options.what == "list":
-        output.write(policies_text(shipped_policies(), paper), None, terminal)
+        output.write(policies_text(shipped_policies(), display), None, terminal)
         return 0
     if options.name is None:
         raise SlimmerError(
@@ -56,5 +56,5 @@ def run(options: Namespace, terminal: Terminal) -> int:
     if options.what == "check":
         output.write(f"{options.name}: {len(policy.rules)} rules, sound\n", None, terminal)
     else:
-        output.write(policy_text(policy, paper), None, terminal)
+        output.write(policy_text(policy, display), None, terminal)
     return 0

@@ -83,16 +83,16 @@ def run(options: Namespace, terminal: Terminal) -> int:
     from slimmer.app.options import SlimOptions
     from slimmer.app.settings import load
     from slimmer.cli import output
-    from slimmer.formats import plan as plan_format
-    from slimmer.formats import verdict as verdict_format
+    from slimmer.formats.plan import text as plan_text
+    from slimmer.formats.verdict import text as verdict_text
 
     def show(event: Event) -> None:
         match event:
             case PlanMade(plan):
-                text = plan_format.text(plan, output.paper(terminal), options.top)
+                text = plan_text(plan, output.display(terminal), options.top)
                 output.write(text, None, terminal)
             case Verified(verdict):
-                text = verdict_format.text(verdict, output.paper(terminal))
+                text = verdict_text(verdict, output.display(terminal))
                 output.write("\n" + text, None, terminal)
             case _:
                 pass

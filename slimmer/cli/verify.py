@@ -74,7 +74,7 @@ def run(options: Namespace, terminal: Terminal) -> int:
     from slimmer.app.options import VerifyOptions
     from slimmer.app.settings import load
     from slimmer.cli import output
-    from slimmer.formats import verdict as shown
+    from slimmer.formats.verdict import render, text
 
     wanted = VerifyOptions(
         trials=arguments.trials(options),
@@ -87,8 +87,8 @@ def run(options: Namespace, terminal: Terminal) -> int:
     before = arguments.session(options, terminal, options.before)
     verdict = before.verify(options.after, wanted)
     if options.format == "json":
-        text = shown.render(verdict, options.before, options.after)
+        told = render(verdict, options.before, options.after)
     else:
-        text = shown.text(verdict, output.paper(terminal))
-    output.write(text, options.output, terminal)
+        told = text(verdict, output.display(terminal))
+    output.write(told, options.output, terminal)
     return 0 if verdict.holds else 1

@@ -42,5 +42,5 @@ def run(options: Namespace, terminal: Terminal) -> int:
     session = arguments.session(options, terminal, options.image)
     found = session.why(options.name)
     terminal.problems(session.problems)
-    output.write(text.render_reasons(found, output.paper(terminal), options.top), None, terminal)
+    output.write(text.render_reasons(found, output.display(terminal), options.top), None, terminal)
     return 0

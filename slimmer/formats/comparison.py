@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from slimmer.formats.console import Paper
+    from slimmer.formats.console import Display
     from slimmer.formats.tables import By
     from slimmer.report.comparison import Change, Comparison
 
@@ -135,32 +135,31 @@ def _tables(comparison: Comparison, by: By | None, top: int) -> Iterable[Table]:
             yield made
 
 
-def text(comparison: Comparison, paper: Paper, by: By | None = None, top: int = 15) -> str:
+def text(comparison: Comparison, display: Display, by: By | None = None, top: int = 15) -> str:
     """The changes for people, on lines of text."""
-    from slimmer.formats.console import Pen, written
+    from slimmer.formats.console import Renderer, rendered
 
-    pen = Pen(paper)
-    arrow = " → " if paper.unicode else " -> "
+    renderer = Renderer(display)
+    arrow = " → " if display.unicode else " -> "
     names = f"{comparison.before.reference}{arrow}{comparison.after.reference}"
-    blocks: list[RenderableType] = [pen.text(names, "bold")]
+    blocks: list[RenderableType] = [renderer.text(names, "bold")]
     for drawn in _tables(comparison, by, top):
-        blocks += ["", *pen.table(drawn)]
+        blocks += ["", *renderer.table(drawn)]
     if comparison.same:
-        blocks += ["", pen.text("nothing changed")]
-    return written(blocks, paper)
+        blocks += ["", renderer.text("nothing changed")]
+    return rendered(blocks, display)
 
 
 def markdown(comparison: Comparison, by: By | None = None, top: int = 15) -> str:
     """The changes for a review, at most LIMIT bytes."""
-    from slimmer.formats import markdown as form
+    from slimmer.formats.markdown import code
+    from slimmer.formats.markdown import table as markdown_table
 
     def lines() -> Iterable[str]:
-        before, after = (
-            form.code(report.reference) for report in (comparison.before, comparison.after)
-        )
+        before, after = (code(report.reference) for report in (comparison.before, comparison.after))
         yield f"### {before} → {after}"
         for drawn in _tables(comparison, by, top):
-            yield from form.table(drawn)
+            yield from markdown_table(drawn)
         if comparison.same:
             yield ""
             yield "Nothing changed."

@@ -43,7 +43,7 @@ COLOURS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Paper:
+class Display:
     """What the text is made for."""
 
     width: int = 80
@@ -53,14 +53,14 @@ class Paper:
     """False where only ASCII can be shown: names are escaped then, and bars are drawn with it."""
 
 
-def written(blocks: Iterable[RenderableType], paper: Paper) -> str:
+def rendered(blocks: Iterable[RenderableType], display: Display) -> str:
     """What was drawn, as text with a line feed at its end."""
     console = Console(
         file=io.StringIO(),
-        width=paper.width,
-        color_system="standard" if paper.colour else None,
-        force_terminal=paper.colour,
-        no_color=not paper.colour,
+        width=display.width,
+        color_system="standard" if display.colour else None,
+        force_terminal=display.colour,
+        no_color=not display.colour,
         highlight=False,
         markup=False,
         emoji=False,
@@ -74,31 +74,31 @@ def written(blocks: Iterable[RenderableType], paper: Paper) -> str:
     return "\n".join(lines).strip("\n") + "\n"
 
 
-def glyphs(categories: Iterable[str], paper: Paper) -> dict[str, str]:
+def glyphs(categories: Iterable[str], display: Display) -> dict[str, str]:
     """A character for each of the first categories, so that bars read without colour too."""
-    return dict(zip(categories, "█▓▒░" if paper.unicode else "#=+-", strict=False))
+    return dict(zip(categories, "█▓▒░" if display.unicode else "#=+-", strict=False))
 
 
-class Pen:
-    """Draws in the way that the paper allows."""
+class Renderer:
+    """Draws in the way that the display allows."""
 
-    def __init__(self, paper: Paper, glyphs: Mapping[str, str] | None = None) -> None:
-        self.paper = paper
+    def __init__(self, display: Display, glyphs: Mapping[str, str] | None = None) -> None:
+        self.display = display
         self.glyphs = glyphs or {}
         """Category → the character that bars draw it with."""
 
     def text(self, text: str, style: str = "") -> Text:
-        """Text that can't be markup; on ASCII paper every other character is escaped."""
-        return Text(text if self.paper.unicode else in_ascii(text), style=style)
+        """Text that can't be markup; on ASCII display every other character is escaped."""
+        return Text(text if self.display.unicode else in_ascii(text), style=style)
 
-    def below(self, text: str, style: str = "") -> RenderableType:
+    def indented(self, text: str, style: str = "") -> RenderableType:
         """A paragraph that belongs to what stands above it."""
         return Padding(self.text(text, style), (0, 0, 0, 2))
 
     def table(self, table: Table) -> Iterable[RenderableType]:
         title = Text(table.title, style="bold")
         yield title
-        shown = [column.from_width <= self.paper.width for column in table.columns]
+        shown = [column.from_width <= self.display.width for column in table.columns]
         bars = [
             cell
             for row in table.rows
@@ -130,7 +130,7 @@ class Pen:
             for line in self._legend(bars):
                 yield Padding(line, (0, 0, 0, 2))
         if table.note:
-            yield self.below(table.note, "dim")
+            yield self.indented(table.note, "dim")
 
     def _column(self, grid: Grid, column: Column) -> None:
         match column.kind:
@@ -139,22 +139,24 @@ class Pen:
             case "bar":
                 grid.add_column(column.title, no_wrap=True)
             case _:
-                # What may wrap is what rich narrows, the widest column first; `_Short` never wraps.
+                # What may wrap is what rich narrows, the widest column first; a name never wraps.
                 grid.add_column(column.title)
 
     def _cell(self, cell: Cell, column: Column) -> RenderableType:
         match cell:
             case Name():
-                return _Short(self, "  " * cell.indent + cell.text, 1.0 if cell.prose else 1 / 3)
+                return _ShortenedText(
+                    self, "  " * cell.indent + cell.text, 1.0 if cell.prose else 1 / 3
+                )
             case Bar():
-                return _Drawn(self, cell)
+                return _DrawnBar(self, cell)
             case str() if column.kind == "words":
-                return _Short(self, cell, 1.0)
+                return _ShortenedText(self, cell, 1.0)
             case str():
                 return Text(cell)
 
     def _ascii(self, text: str) -> str:
-        return text if self.paper.unicode else text.replace("…", "...")
+        return text if self.display.unicode else text.replace("…", "...")
 
     def _legend(self, bars: Iterable[Bar]) -> Iterable[Text]:
         """What the characters of the bars mean, on lines that part no sample from its name."""
@@ -164,7 +166,7 @@ class Pen:
             named.append((self.other, "other"))
         line = Text()
         for glyph, category in named:
-            if line and line.cell_len + 6 + len(category) > self.paper.width - 2:
+            if line and line.cell_len + 6 + len(category) > self.display.width - 2:
                 yield line
                 line = Text()
             line.append("   " if line else "")
@@ -175,7 +177,7 @@ class Pen:
 
     @property
     def other(self) -> str:
-        return "·" if self.paper.unicode else "."
+        return "·" if self.display.unicode else "."
 
     def colour(self, category: str) -> str:
         return COLOURS.get(category, "white")
@@ -199,13 +201,13 @@ class Pen:
         return text
 
 
-class _Short:
+class _ShortenedText:
     """One line that gives up a part of itself where the column is too narrow."""
 
-    def __init__(self, pen: Pen, text: str, front: float) -> None:
-        self.text = pen.text(text).plain
+    def __init__(self, renderer: Renderer, text: str, front: float) -> None:
+        self.text = renderer.text(text).plain
         self.front = front
-        self.mark = "…" if pen.paper.unicode else "..."
+        self.mark = "…" if renderer.display.unicode else "..."
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         width = min(cell_len(self.text), options.max_width)
@@ -215,19 +217,19 @@ class _Short:
         yield Text(shorten(self.text, options.max_width, self.front, self.mark), no_wrap=True)
 
 
-class _Drawn:
+class _DrawnBar:
     """A bar that takes the width it is given."""
 
-    def __init__(self, pen: Pen, bar: Bar) -> None:
-        self.pen = pen
+    def __init__(self, renderer: Renderer, bar: Bar) -> None:
+        self.renderer = renderer
         self.bar = bar
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        width = self.pen.paper.width
+        width = self.renderer.display.width
         return Measurement(8, min(options.max_width, 12 if width < 100 else width // 5))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self.pen.bar(self.bar, options.max_width)
+        yield self.renderer.bar(self.bar, options.max_width)
 
 
 def shorten(text: str, width: int, front: float = 1 / 3, mark: str = "…") -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from slimmer.gate.judge import DiveJudgement, Gate, Judgement
-    from slimmer.gate.locations import Anchor, Anchors
+    from slimmer.gate.locations import Location, SourceFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Finding:
     title: str
     message: str
     """A line or more; numbers to the byte where they are over."""
-    anchor: Anchor | None
+    location: Location | None
 
 
 RULES = {
@@ -46,7 +46,7 @@ RULES = {
 """What each rule says, by its ID."""
 
 
-def findings(gate: Gate, anchors: Anchors) -> Iterator[Finding]:
+def findings(gate: Gate, files: SourceFiles) -> Iterator[Finding]:
     """Everything that is wrong: one finding for each broken limit, and one for each of the largest
     owners where the whole image is too large. Never one for each file."""
     report = gate.report
@@ -57,7 +57,7 @@ def findings(gate: Gate, anchors: Anchors) -> Iterator[Finding]:
             "error",
             f"over budget: {judgement.limit.title}",
             told(judgement),
-            anchors.judgement(judgement, report),
+            files.judgement(judgement, report),
         )
     for rule in gate.ruling.dive:
         if not rule.fits:
@@ -67,7 +67,7 @@ def findings(gate: Gate, anchors: Anchors) -> Iterator[Finding]:
                 "error",
                 f"dive's rule {rule.rule.name}",
                 dive_told(rule),
-                anchors.layer(len(report.layers) - 1, report),
+                files.layer(len(report.layers) - 1, report),
             )
     too_large = [one for one in gate.ruling.broken if one.limit.bounds == "image" and one.because]
     if too_large:
@@ -81,7 +81,7 @@ def findings(gate: Gate, anchors: Anchors) -> Iterator[Finding]:
                     f"large: {row.label}",
                     f"{row.label} has {size_text(row.size)} ({exact_text(row.size)}) of the"
                     f" {size_text(report.rootfs)} that the image shows",
-                    anchors.owner(row, report),
+                    files.owner(row, report),
                 )
 
 

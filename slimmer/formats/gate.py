@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from slimmer.formats.console import Paper
-    from slimmer.gate.judge import DiveJudgement, Gate, Judgement, Ladder
+    from slimmer.formats.console import Display
+    from slimmer.gate.judge import DiveJudgement, Gate, Judgement, Proposal
 
 SCHEMA_VERSION = 1
 MARKER = "<!-- slimmer:budget -->"
@@ -137,29 +137,29 @@ def causes(gate: Gate) -> Table:
     )
 
 
-def tried(ladder: Ladder) -> str:
+def outcome(proposal: Proposal) -> str:
     """What one policy comes to, in a line."""
-    sizes = f"{size_text(ladder.before)} → {size_text(ladder.after)} {ladder.metric}"
-    if ladder.fits:
-        return f"{ladder.policy}: {sizes} by {_steps(ladder)}, fits"
-    return f"{ladder.policy}: {sizes} by {_steps(ladder)}, still over by " + size_text(
-        ladder.after - ladder.maximum
+    sizes = f"{size_text(proposal.before)} → {size_text(proposal.after)} {proposal.metric}"
+    if proposal.fits:
+        return f"{proposal.policy}: {sizes} by {_steps(proposal)}, fits"
+    return f"{proposal.policy}: {sizes} by {_steps(proposal)}, still over by " + size_text(
+        proposal.after - proposal.maximum
     )
 
 
-def _steps(ladder: Ladder) -> str:
-    return f"{ladder.steps:,} step" + ("" if ladder.steps == 1 else "s")
+def _steps(proposal: Proposal) -> str:
+    return f"{proposal.steps:,} step" + ("" if proposal.steps == 1 else "s")
 
 
-def rungs(ladder: Ladder, top: int) -> Table:
-    """The steps of a ladder, least risk first, with what is left after each."""
-    order = sorted(ladder.rungs, key=lambda rung: -rung.saves)[:top]
-    shown = [rung for rung in ladder.rungs if rung in order]
-    left = ladder.steps - len(shown)
-    saved = list(accumulate(rung.saves for rung in shown))
-    rest = ladder.before - ladder.after - (saved[-1] if saved else 0)
+def steps_table(proposal: Proposal, top: int) -> Table:
+    """The steps of a proposal, least risk first, with what is left after each."""
+    order = sorted(proposal.largest, key=lambda step: -step.saves)[:top]
+    shown = [step for step in proposal.largest if step in order]
+    left = proposal.steps - len(shown)
+    saved = list(accumulate(step.saves for step in shown))
+    rest = proposal.before - proposal.after - (saved[-1] if saved else 0)
     return Table(
-        "Steps that fit, least risk first" if ladder.fits else "Steps that come closest",
+        "Steps that fit, least risk first" if proposal.fits else "Steps that come closest",
         (
             Column("target", "name"),
             Column("rule", "name"),
@@ -170,14 +170,14 @@ def rungs(ladder: Ladder, top: int) -> Table:
         ),
         tuple(
             (
-                Name(rung.target),
-                Name(rung.rule),
-                size_text(rung.saves),
+                Name(step.target),
+                Name(step.rule),
+                size_text(step.saves),
                 size_text(total),
-                rung.safety,
-                Name(rung.evidence, prose=True),
+                step.safety,
+                Name(step.evidence, prose=True),
             )
-            for rung, total in zip(shown, saved, strict=True)
+            for step, total in zip(shown, saved, strict=True)
         ),
         f"{left:,} more step{'' if left == 1 else 's'}, and records: {size_text(rest)}"
         if left
@@ -198,33 +198,33 @@ def _tables(gate: Gate, top: int) -> Iterable[Table]:
         yield table(gate.comparison, "owner", top, "What changed since the baseline")
 
 
-def text(gate: Gate, paper: Paper, top: int = 10) -> str:
+def text(gate: Gate, display: Display, top: int = 10) -> str:
     """The gate's word for people, on lines of text."""
-    from slimmer.formats.console import Pen, glyphs, written
+    from slimmer.formats.console import Renderer, glyphs, rendered
 
-    pen = Pen(paper, glyphs(gate.report.categories, paper))
+    renderer = Renderer(display, glyphs(gate.report.categories, display))
     blocks: list[RenderableType] = [
-        pen.text(
+        renderer.text(
             f"{gate.report.reference} {verdict(gate)}", "bold green" if gate.fits else "bold red"
         )
     ]
     if gate.ruling.judgements:
-        blocks += ["", *pen.table(limits(gate))]
-        blocks += [pen.below(line, "dim") for line in exactly(gate)]
+        blocks += ["", *renderer.table(limits(gate))]
+        blocks += [renderer.indented(line, "dim") for line in exactly(gate)]
     for drawn in _tables(gate, top):
-        blocks += ["", *pen.table(drawn)]
-    if gate.ladders:
-        blocks += ["", pen.text("The least risky way back under the limit", "bold")]
-        blocks += [pen.below(tried(ladder)) for ladder in gate.ladders]
-        if gate.best is not None and gate.best.rungs:
-            blocks += ["", *pen.table(rungs(gate.best, top))]
-    made = written(blocks, paper)
+        blocks += ["", *renderer.table(drawn)]
+    if gate.proposals:
+        blocks += ["", renderer.text("The least risky way back under the limit", "bold")]
+        blocks += [renderer.indented(outcome(proposal)) for proposal in gate.proposals]
+        if gate.best is not None and gate.best.largest:
+            blocks += ["", *renderer.table(steps_table(gate.best, top))]
+    made = rendered(blocks, display)
     if gate.command:
         # On one line whatever the width, so that it can be copied.
-        command = gate.command if paper.unicode else in_ascii(gate.command)
+        command = gate.command if display.unicode else in_ascii(gate.command)
         made += f"\nTo get there, run\n  {command}\n"
     if gate.notes:
-        made += "\n" + written((pen.below(note, "dim") for note in gate.notes), paper)
+        made += "\n" + rendered((renderer.indented(note, "dim") for note in gate.notes), display)
     return made
 
 
@@ -246,26 +246,27 @@ def _short(gate: Gate) -> str:
 
 
 def _markdown(gate: Gate, top: int) -> Iterable[str]:
-    from slimmer.formats import markdown as form
+    from slimmer.formats.markdown import code
+    from slimmer.formats.markdown import table as markdown_table
 
     yield MARKER
     sign = "✅" if gate.fits else "❌"
-    yield f"### {sign} {form.code(gate.report.reference)} {verdict(gate)}"
+    yield f"### {sign} {code(gate.report.reference)} {verdict(gate)}"
     if gate.ruling.judgements:
-        yield from form.table(limits(gate))
+        yield from markdown_table(limits(gate))
         yield ""
         for line in exactly(gate):
-            yield f"- {form.code(line)}"
+            yield f"- {code(line)}"
     for drawn in _tables(gate, top):
-        yield from form.table(drawn)
-    if gate.ladders:
+        yield from markdown_table(drawn)
+    if gate.proposals:
         yield ""
         yield "#### The least risky way back under the limit"
         yield ""
-        for ladder in gate.ladders:
-            yield f"- {form.code(tried(ladder))}"
-        if gate.best is not None and gate.best.rungs:
-            yield from form.table(rungs(gate.best, top))
+        for proposal in gate.proposals:
+            yield f"- {code(outcome(proposal))}"
+        if gate.best is not None and gate.best.largest:
+            yield from markdown_table(steps_table(gate.best, top))
     if gate.command:
         yield ""
         yield "To get there, run"
@@ -275,7 +276,7 @@ def _markdown(gate: Gate, top: int) -> Iterable[str]:
     if gate.notes:
         yield ""
         for note in gate.notes:
-            yield f"- {form.code(note)}"
+            yield f"- {code(note)}"
 
 
 def render(gate: Gate) -> str:
@@ -336,26 +337,26 @@ def render(gate: Gate) -> str:
         "baseline": None,
         "ladders": [
             {
-                "policy": ladder.policy,
-                "metric": ladder.metric,
-                "maximum": ladder.maximum,
-                "before": ladder.before,
-                "after": ladder.after,
-                "fits": ladder.fits,
-                "safety": ladder.safety or None,
-                "steps": ladder.steps,
+                "policy": proposal.policy,
+                "metric": proposal.metric,
+                "maximum": proposal.maximum,
+                "before": proposal.before,
+                "after": proposal.after,
+                "fits": proposal.fits,
+                "safety": proposal.safety or None,
+                "steps": proposal.steps,
                 "largest": [
                     {
-                        "target": rung.target,
-                        "rule": rung.rule,
-                        "safety": rung.safety,
-                        "saves": rung.saves,
-                        "evidence": rung.evidence,
+                        "target": step.target,
+                        "rule": step.rule,
+                        "safety": step.safety,
+                        "saves": step.saves,
+                        "evidence": step.evidence,
                     }
-                    for rung in ladder.rungs
+                    for step in proposal.largest
                 ],
             }
-            for ladder in gate.ladders
+            for proposal in gate.proposals
         ],
         "command": gate.command or None,
         "notes": list(gate.notes),

@@ -15,25 +15,25 @@ from slimmer.formats.findings import findings
 if TYPE_CHECKING:
     from slimmer.formats.findings import Finding
     from slimmer.gate.judge import Gate
-    from slimmer.gate.locations import Anchors
+    from slimmer.gate.locations import SourceFiles
 
 ANNOTATIONS = 10
 """How many annotations of one step GitHub shows."""
 
 
-def log(text: str, gate: Gate, anchors: Anchors) -> str:
+def log(text: str, gate: Gate, files: SourceFiles) -> str:
     """The text for people, and below it an annotation for each finding."""
     token = hashlib.sha256(text.encode()).hexdigest()
     lines = [f"::stop-commands::{token}", text.rstrip("\n"), f"::{token}::"]
-    lines += [annotation(finding) for finding in list(findings(gate, anchors))[:ANNOTATIONS]]
+    lines += [annotation(finding) for finding in list(findings(gate, files))[:ANNOTATIONS]]
     return "\n".join(lines) + "\n"
 
 
 def annotation(finding: Finding) -> str:
     """One finding as `::error file=…,line=…,title=…::message`."""
     told: dict[str, str] = {}
-    if finding.anchor is not None:
-        told |= {"file": finding.anchor.file, "line": str(finding.anchor.line)}
+    if finding.location is not None:
+        told |= {"file": finding.location.file, "line": str(finding.location.line)}
     told["title"] = f"slimmer: {finding.title}"
     properties = ",".join(f"{key}={_property(value)}" for key, value in told.items())
     return f"::{finding.level} {properties}::{_data(finding.message)}"

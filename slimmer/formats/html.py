@@ -13,11 +13,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from slimmer.categories import Category
-from slimmer.formats import comparison as changes
-from slimmer.formats import gate as gates
-from slimmer.formats import plan as rungs
 from slimmer.formats import tables
+from slimmer.formats.comparison import signed
+from slimmer.formats.comparison import summary as compared_sizes
+from slimmer.formats.comparison import table as changes_table
+from slimmer.formats.gate import dive as dive_table
+from slimmer.formats.gate import outcome, steps_table
 from slimmer.formats.markup import Html, embedded, html, script, style, tag
+from slimmer.formats.plan import tables as plan_tables
 from slimmer.formats.tables import Bar, Name
 from slimmer.report.tree import Tree
 from slimmer.units import exact_text, seconds_text, share_text, size_text
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from slimmer.formats.tables import Cell, Column, Table
-    from slimmer.gate.judge import Gate, Ladder, Ruling
+    from slimmer.gate.judge import Gate, Proposal, Ruling
     from slimmer.plan.plan import Plan
     from slimmer.report.comparison import Comparison
     from slimmer.report.report import LayerRow, OwnerRow, Report
@@ -50,7 +53,7 @@ def render(
     plan: Plan | None = None,
     comparison: Comparison | None = None,
     ruling: Ruling | None = None,
-    ladders: Sequence[Ladder] = (),
+    proposals: Sequence[Proposal] = (),
     command: str = "",
     notes: Sequence[str] = (),
 ) -> str:
@@ -58,11 +61,11 @@ def render(
 
     Without a tree (a saved report has none) the map ends at owners and categories. `plan`,
     `comparison` (its `after` is the report's image) and `ruling` each add what they have to say;
-    `ladders`, `command` and `notes` are a gate's.
+    `proposals`, `command` and `notes` are a gate's.
     """
     tree = Tree.of(report) if tree is None else tree
     pictures = [
-        *(_of_ladder(tried) for tried in ladders),
+        *(_of_proposal(tried) for tried in proposals),
         *([_of_plan(plan)] if plan else ()),
         *([_of_comparison(comparison)] if comparison else ()),
     ]
@@ -96,7 +99,7 @@ def render_gate(gate: Gate, tree: Tree | None = None) -> str:
         tree,
         comparison=gate.comparison,
         ruling=gate.ruling,
-        ladders=gate.ladders,
+        proposals=gate.proposals,
         command=gate.command,
         notes=gate.notes,
     )
@@ -442,7 +445,7 @@ def _gate(ruling: Ruling, command: str, notes: Sequence[str]) -> Html:
                 [limit.note, "" if judgement.fits else because and f"largest: {because}"],
             )
         )
-    dive = _table(gates.dive(ruling.dive), "h3") if ruling.dive else ()
+    dive = _table(dive_table(ruling.dive), "h3") if ruling.dive else ()
     return tag(
         "section",
         tag("h2", told),
@@ -514,7 +517,7 @@ class _Change:
             "metric": self.metric,
             "before": [self.before, size_text(self.before)],
             "after": [self.after, size_text(self.after)],
-            "steps": [[name, size, changes.signed(size)] for name, size in shown],
+            "steps": [[name, size, signed(size)] for name, size in shown],
             "maximum": self.maximum,
         }
 
@@ -533,7 +536,7 @@ def _change(change: _Change, number: int) -> Html:
             _bytes(change.before),
             " → ",
             _bytes(change.after),
-            f" {change.metric}, {changes.signed(change.after - change.before)}",
+            f" {change.metric}, {signed(change.after - change.before)}",
         ),
         _notes(change.told),
         budget,
@@ -555,30 +558,30 @@ def _of_plan(plan: Plan) -> _Change:
         plan.before[at],
         plan.after[at],
         (*saved.items(), ("records", -plan.bookkeeping)),
-        tuple(rungs.tables(plan, STEPS)),
+        tuple(plan_tables(plan, STEPS)),
         plan.budget.maximum if plan.budget else None,
     )
 
 
-def _of_ladder(ladder: Ladder) -> _Change:
+def _of_proposal(proposal: Proposal) -> _Change:
     saved: dict[str, int] = {}
-    for rung in ladder.rungs:
-        saved[rung.rule] = saved.get(rung.rule, 0) - rung.saves
+    for step in proposal.largest:
+        saved[step.rule] = saved.get(step.rule, 0) - step.saves
     return _Change(
-        f"Before and after the policy {ladder.policy}",
-        (gates.tried(ladder),),
-        ladder.metric,
-        ladder.before,
-        ladder.after,
+        f"Before and after the policy {proposal.policy}",
+        (outcome(proposal),),
+        proposal.metric,
+        proposal.before,
+        proposal.after,
         tuple(saved.items()),
-        (gates.rungs(ladder, STEPS),),
-        ladder.maximum,
+        (steps_table(proposal, STEPS),),
+        proposal.maximum,
     )
 
 
 def _of_comparison(comparison: Comparison) -> _Change:
     before, after = comparison.before, comparison.after
-    drawn = (changes.summary(comparison), *_changed(comparison))
+    drawn = (compared_sizes(comparison), *_changed(comparison))
     return _Change(
         "Before and after",
         (f"{before.reference} → {after.reference}",),
@@ -596,7 +599,7 @@ def _of_comparison(comparison: Comparison) -> _Change:
 def _changed(comparison: Comparison) -> Iterable[Table]:
     kinds: tuple[tables.By, ...] = ("owner", "category", "layer", "directory")
     for kind in kinds:
-        yield changes.table(comparison, kind, STEPS)
+        yield changes_table(comparison, kind, STEPS)
 
 
 def _tree_value(tree: Tree) -> dict[str, Any]:

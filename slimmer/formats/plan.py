@@ -1,4 +1,4 @@
-"""The tables of a plan before any format: its ladder of steps, what it leaves, what it refused."""
+"""The tables of a plan before any format: its steps, what would help further, what it refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from slimmer.formats.console import Paper, Pen
+    from slimmer.formats.console import Display, Renderer
     from slimmer.plan.plan import Plan
     from slimmer.plan.steps import Refusal, Step
     from slimmer.policy import Policy
@@ -40,16 +40,16 @@ REFUSED = "Refused, since this image needs it"
 
 
 def tables(plan: Plan, top: int) -> Iterable[Table]:
-    """The ladder, and below it what would help further and what may not leave."""
-    yield ladder(plan, top)
+    """Its steps, and below them what would help further and what may not leave."""
+    yield steps_table(plan, top)
     if plan.shortfall and plan.riskier:
-        yield further(plan.riskier, plan.shortfall, top)
+        yield riskier_table(plan.riskier, plan.shortfall, top)
     refused = tuple(refusal for refusal in plan.refusals if refusal.size)
     if refused:
-        yield refusals(refused, min(top, 10))
+        yield refusals_table(refused, min(top, 10))
 
 
-def ladder(plan: Plan, top: int) -> Table:
+def steps_table(plan: Plan, top: int) -> Table:
     """Step, bytes, safety and reason, with the running total and where the budget is met."""
     metric = plan.metric
     start = plan.before[0 if metric == "unpacked" else 1]
@@ -98,7 +98,7 @@ def ladder(plan: Plan, top: int) -> Table:
     )
 
 
-def further(steps: Sequence[Step], shortfall: int, top: int) -> Table:
+def riskier_table(steps: Sequence[Step], shortfall: int, top: int) -> Table:
     """Riskier steps, largest first, and which of them would close the gap."""
     ranked = sorted(steps, key=lambda step: -step.unpacked)[:top]
     rows = []
@@ -129,7 +129,7 @@ def further(steps: Sequence[Step], shortfall: int, top: int) -> Table:
     )
 
 
-def refusals(refused: Sequence[Refusal], top: int) -> Table:
+def refusals_table(refused: Sequence[Refusal], top: int) -> Table:
     """What a guard forbade, with what it found."""
     rows = tuple(
         (
@@ -159,7 +159,7 @@ def _shown(steps: Sequence[Step], top: int) -> set[int]:
     return set(sorted(range(len(steps)), key=lambda place: -steps[place].unpacked)[:top])
 
 
-def report(plan: Plan) -> str:
+def render(plan: Plan) -> str:
     """The plan with all that was proposed around it, for programs."""
     fields = json.loads(plan.to_json())
     fields["fits"] = None if plan.budget is None else not plan.shortfall
@@ -189,34 +189,36 @@ def _brief(step: Step) -> dict[str, object]:
     }
 
 
-def text(plan: Plan, paper: Paper, top: int) -> str:
+def text(plan: Plan, display: Display, top: int) -> str:
     """The plan for people, on lines of text."""
-    from slimmer.formats.console import Pen, written
+    from slimmer.formats.console import Renderer, rendered
 
-    pen = Pen(paper)
+    renderer = Renderer(display)
     first, *more = summary(plan)
-    blocks: list[RenderableType] = [pen.text(first, "bold"), *map(pen.text, more)]
+    blocks: list[RenderableType] = [renderer.text(first, "bold"), *map(renderer.text, more)]
     for table in tables(plan, top):
         if table.title == REFUSED:
-            blocks += ["", *_refusals(plan, pen, min(top, 10))]
+            blocks += ["", *_refusals(plan, renderer, min(top, 10))]
         elif table.rows:
-            blocks += ["", *pen.table(table)]
-    blocks += ["", *(pen.below(note, "dim") for note in plan.notes)]
-    return written(blocks, paper)
+            blocks += ["", *renderer.table(table)]
+    blocks += ["", *(renderer.indented(note, "dim") for note in plan.notes)]
+    return rendered(blocks, display)
 
 
-def _refusals(plan: Plan, pen: Pen, top: int) -> Iterable[RenderableType]:
+def _refusals(plan: Plan, renderer: Renderer, top: int) -> Iterable[RenderableType]:
     """Each refusal on two lines: the evidence is what matters, and must not be cut short."""
-    yield pen.text(REFUSED, "bold")
+    yield renderer.text(REFUSED, "bold")
     refused = [refusal for refusal in plan.refusals if refusal.size]
     for refusal in refused[:top]:
         target = one_line(printable(refusal.target))
-        yield pen.below(f"{size_text(refusal.size)}, {refusal.rule}: {target}")
-        yield pen.below(f"  {one_line(printable(refusal.evidence))}", "dim")
+        yield renderer.indented(f"{size_text(refusal.size)}, {refusal.rule}: {target}")
+        yield renderer.indented(f"  {one_line(printable(refusal.evidence))}", "dim")
     left = refused[top:]
     if left:
         more = f"… {len(left)} more: {size_text(sum(refusal.size for refusal in left))}"
-        yield pen.below(more if pen.paper.unicode else more.replace("…", "..."), "dim")
+        yield renderer.indented(
+            more if renderer.display.unicode else more.replace("…", "..."), "dim"
+        )
 
 
 def markdown(plan: Plan, top: int) -> str:
@@ -229,9 +231,9 @@ def markdown(plan: Plan, top: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def policies_text(policies: Sequence[Policy], paper: Paper) -> str:
+def policies_text(policies: Sequence[Policy], display: Display) -> str:
     """The shipped policies, a row each."""
-    from slimmer.formats.console import Pen, written
+    from slimmer.formats.console import Renderer, rendered
 
     rows = tuple(
         (
@@ -248,21 +250,28 @@ def policies_text(policies: Sequence[Policy], paper: Paper) -> str:
         Column("rules", "number"),
         Column("", "words"),
     )
-    return written(Pen(paper).table(Table("Policies", columns, rows)), paper)
+    return rendered(Renderer(display).table(Table("Policies", columns, rows)), display)
 
 
-def policy_text(policy: Policy, paper: Paper) -> str:
+def policy_text(policy: Policy, display: Display) -> str:
     """Every rule of a policy with its reason and its evidence, and what it keeps."""
-    from slimmer.formats.console import Pen, written
+    from slimmer.formats.console import Renderer, rendered
 
-    pen = Pen(paper)
-    blocks: list[RenderableType] = [pen.text(f"{policy.name}: {policy.description}", "bold")]
+    renderer = Renderer(display)
+    blocks: list[RenderableType] = [renderer.text(f"{policy.name}: {policy.description}", "bold")]
     for rule in policy.rules:
         guards = f", guarded by {', '.join(rule.guards)}" if rule.guards else ""
-        blocks += ["", pen.text(f"{rule.name}  ({rule.safety}, {rule.action}{guards})", "bold")]
-        blocks.append(pen.below(" ".join(rule.why.split())))
+        blocks += [
+            "",
+            renderer.text(f"{rule.name}  ({rule.safety}, {rule.action}{guards})", "bold"),
+        ]
+        blocks.append(renderer.indented(" ".join(rule.why.split())))
         if rule.evidence:
-            blocks.append(pen.below(" ".join(rule.evidence.split()), "dim"))
+            blocks.append(renderer.indented(" ".join(rule.evidence.split()), "dim"))
     if policy.keep:
-        blocks += ["", pen.text("keeps", "bold"), pen.below("  ".join(policy.keep.patterns))]
-    return written(blocks, paper)
+        blocks += [
+            "",
+            renderer.text("keeps", "bold"),
+            renderer.indented("  ".join(policy.keep.patterns)),
+        ]
+    return rendered(blocks, display)

@@ -17,7 +17,7 @@ from slimmer.formats.findings import RULES, findings
 if TYPE_CHECKING:
     from slimmer.formats.findings import Finding
     from slimmer.gate.judge import Gate
-    from slimmer.gate.locations import Anchor, Anchors
+    from slimmer.gate.locations import Location, SourceFiles
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -26,9 +26,9 @@ RESULTS = 5000
 """Results at most: what GitHub shows of one run."""
 
 
-def render(gate: Gate, anchors: Anchors, version: str) -> str:
+def render(gate: Gate, files: SourceFiles, version: str) -> str:
     """The findings as SARIF; `version` is slimmer's."""
-    found = list(findings(gate, anchors))[:RESULTS]
+    found = list(findings(gate, files))[:RESULTS]
     used = sorted({finding.rule for finding in found})
     run: dict[str, Any] = {
         "tool": {
@@ -62,21 +62,21 @@ def _result(finding: Finding, rule: int, gate: Gate) -> dict[str, Any]:
         "ruleIndex": rule,
         "level": finding.level,
         "message": {"text": plain(finding.message)},
-        "locations": [_location(finding.anchor, finding.subject, gate)],
+        "locations": [_location(finding.location, finding.subject, gate)],
         # The same finding in the next run, whatever its numbers and its line are by then.
         "partialFingerprints": {"slimmer/v1": hashlib.sha256(identity).hexdigest()[:32]},
     }
 
 
-def _location(anchor: Anchor | None, subject: str, gate: Gate) -> dict[str, Any]:
+def _location(location: Location | None, subject: str, gate: Gate) -> dict[str, Any]:
     logical = {"name": subject, "fullyQualifiedName": f"{gate.report.reference}/{subject}"}
-    location: dict[str, Any] = {"logicalLocations": [logical]}
-    if anchor is not None:
-        location["physicalLocation"] = {
-            "artifactLocation": {"uri": uri(anchor.file)},
-            "region": {"startLine": anchor.line},
+    fields: dict[str, Any] = {"logicalLocations": [logical]}
+    if location is not None:
+        fields["physicalLocation"] = {
+            "artifactLocation": {"uri": uri(location.file)},
+            "region": {"startLine": location.line},
         }
-    return location
+    return fields
 
 
 def uri(path: str) -> str:

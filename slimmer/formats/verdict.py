@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from slimmer.formats.console import Paper, Pen, written
+from slimmer.formats.console import Display, Renderer, rendered
 from slimmer.names import printable
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ SHOWN = 20
 """Faults of one kind that are shown to people; JSON has them all."""
 
 
-def text(verdict: Verdict, paper: Paper) -> str:
+def text(verdict: Verdict, display: Display) -> str:
     """The verdict for people."""
-    pen = Pen(paper)
+    renderer = Renderer(display)
     blocks: list[RenderableType] = []
     for kind, title in GROUPS.items():
         faults = [fault for fault in verdict.faults if fault.kind == kind]
@@ -46,25 +46,29 @@ def text(verdict: Verdict, paper: Paper) -> str:
             continue
         blocks.append(Text(f"{title} ({len(faults)})", style="bold red"))
         for fault in faults[:SHOWN]:
-            blocks.append(pen.below(f"{fault.subject}: {fault.lost}"))
+            blocks.append(renderer.indented(f"{fault.subject}: {fault.lost}"))
             if fault.step:
-                blocks.append(pen.below(f"  by the step {fault.step}", "dim"))
+                blocks.append(renderer.indented(f"  by the step {fault.step}", "dim"))
             if fault.keep:
-                blocks.append(pen.below(f"  hint: --keep '{fault.keep}'", "dim"))
+                blocks.append(renderer.indented(f"  hint: --keep '{fault.keep}'", "dim"))
             elif fault.path is not None:
-                blocks.append(pen.below(f"  see /{printable(fault.path)}", "dim"))
+                blocks.append(renderer.indented(f"  see /{printable(fault.path)}", "dim"))
         if len(faults) > SHOWN:
-            blocks.append(pen.below(f"and {len(faults) - SHOWN} more: --format json", "dim"))
+            blocks.append(
+                renderer.indented(f"and {len(faults) - SHOWN} more: --format json", "dim")
+            )
         blocks.append("")
-    blocks += [pen.text(f"note: {note}", "dim") for note in verdict.notes]
+    blocks += [renderer.text(f"note: {note}", "dim") for note in verdict.notes]
     checked = ", ".join(f"{count:,} {what}" for what, count in verdict.checked)
-    blocks.append(pen.text(f"checked: {checked or 'nothing'}"))
+    blocks.append(renderer.text(f"checked: {checked or 'nothing'}"))
     if verdict.holds:
-        blocks.append(pen.text("nothing is worse than before", "green"))
+        blocks.append(renderer.text("nothing is worse than before", "green"))
     else:
         count = len(verdict.faults)
-        blocks.append(pen.text(f"{count} fault{'s' * (count > 1)}: worse than before", "bold red"))
-    return written(blocks, paper)
+        blocks.append(
+            renderer.text(f"{count} fault{'s' * (count > 1)}: worse than before", "bold red")
+        )
+    return rendered(blocks, display)
 
 
 def render(verdict: Verdict, before: str, after: str) -> str:

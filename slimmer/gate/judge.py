@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 CAUSES = 5
 """How many of the largest things that make up its bytes a judgement names."""
-RUNGS = 40
-"""How many of its largest steps a ladder tells one by one."""
+LARGEST = 40
+"""How many of its largest steps a proposal tells one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,19 +212,19 @@ def _verb(how: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """One step of a ladder."""
+class ProposedStep:
+    """One step of a proposal."""
 
     target: str
     rule: str
     safety: str
     saves: int
-    """Bytes of the ladder's metric."""
+    """Bytes of the proposal's metric."""
     evidence: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class Proposal:
     """The least risky steps of one policy on the way under a limit."""
 
     policy: str
@@ -234,20 +234,20 @@ class Ladder:
     before: int
     after: int
     """Bytes of the result, exact."""
-    rungs: tuple[Rung, ...]
-    """The largest RUNGS steps, in the order of the plan: least risk first."""
+    largest: tuple[ProposedStep, ...]
+    """The largest LARGEST steps, in the order of the plan: least risk first."""
     steps: int
     """How many there are in all."""
     safety: str
     """The most that one of them risks; empty where there is none."""
 
     @classmethod
-    def of(cls, plan: Plan, policy: str) -> Ladder:
+    def of(cls, plan: Plan, policy: str) -> Proposal:
         """What a plan with a budget comes to; `policy` is what names it on the command line."""
         if plan.budget is None:
-            raise GateError("a ladder leads to a budget")
+            raise GateError("a proposal leads to a budget")
         place = 0 if plan.metric == "unpacked" else 1
-        order = sorted(plan.steps, key=lambda step: (-step.saves(plan.metric), step.id))[:RUNGS]
+        order = sorted(plan.steps, key=lambda step: (-step.saves(plan.metric), step.id))[:LARGEST]
         kept = {id(step) for step in order}
         return cls(
             policy,
@@ -256,7 +256,7 @@ class Ladder:
             plan.before[place],
             plan.after[place],
             tuple(
-                Rung(
+                ProposedStep(
                     one_line(printable(step.target)),
                     step.rule,
                     str(step.safety),
@@ -278,10 +278,12 @@ class Ladder:
         return json.dumps(asdict(self))
 
     @classmethod
-    def read(cls, text: str) -> Ladder:
+    def read(cls, text: str) -> Proposal:
         """What `to_json` wrote; raises ValueError, TypeError or KeyError for anything else."""
         fields = json.loads(text)
-        return cls(**{**fields, "rungs": tuple(Rung(**rung) for rung in fields["rungs"])})
+        return cls(
+            **{**fields, "largest": tuple(ProposedStep(**step) for step in fields["largest"])}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +294,7 @@ class Gate:
     ruling: Ruling
     comparison: Comparison | None = None
     """With the baseline."""
-    ladders: tuple[Ladder, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
     """What the policies come to that were tried, boldest last; empty where the image fits."""
     command: str = ""
     """What to run to get under the limits."""
@@ -303,9 +305,9 @@ class Gate:
         return self.ruling.fits
 
     @property
-    def best(self) -> Ladder | None:
-        """The least risky ladder that fits; where none does, the first that comes closest."""
-        for ladder in self.ladders:
-            if ladder.fits:
-                return ladder
-        return min(self.ladders, key=lambda ladder: ladder.after, default=None)
+    def best(self) -> Proposal | None:
+        """The least risky proposal that fits; where none does, the first that comes closest."""
+        for proposal in self.proposals:
+            if proposal.fits:
+                return proposal
+        return min(self.proposals, key=lambda proposal: proposal.after, default=None)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Anchor:
+class Location:
     """A line of a file."""
 
     file: str
@@ -24,7 +24,7 @@ class Anchor:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """A file of the project, read."""
 
     name: str
@@ -32,13 +32,13 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Anchors:
+class SourceFiles:
     """The files that findings may point to; without any, nothing points anywhere."""
 
-    dockerfile: Source | None = None
-    requirements: tuple[Source, ...] = ()
+    dockerfile: SourceFile | None = None
+    requirements: tuple[SourceFile, ...] = ()
 
-    def judgement(self, judgement: Judgement, report: Report) -> Anchor | None:
+    def judgement(self, judgement: Judgement, report: Report) -> Location | None:
         """Where what a judgement is about came in."""
         match judgement.limit.bounds:
             case "owner" | "forbidden":
@@ -53,21 +53,21 @@ class Anchors:
         largest = max(report.layers, key=lambda row: row.size, default=None)
         if largest is not None and self.dockerfile is not None:
             return self.layer(largest.number, report)
-        return next((Anchor(source.name, 1) for source in self.requirements), None)
+        return next((Location(source.name, 1) for source in self.requirements), None)
 
-    def owner(self, row: OwnerRow, report: Report) -> Anchor | None:
+    def owner(self, row: OwnerRow, report: Report) -> Location | None:
         """The requirement that names an owner, or what made the layer that holds most of it."""
         if row.kind == "pip":
             for source in self.requirements:
                 for number, line in enumerate(source.text.splitlines(), start=1):
                     match = _REQUIREMENT.match(line)
                     if match and _normalised(match[1]) == _normalised(row.name):
-                        return Anchor(source.name, number)
+                        return Location(source.name, number)
         if self.dockerfile is None or not row.layers:
             return None
         return self.layer(max(row.layers, key=lambda layer: row.layers[layer]), report)
 
-    def layer(self, number: int, report: Report) -> Anchor | None:
+    def layer(self, number: int, report: Report) -> Location | None:
         """The instruction that made a layer; the last FROM where it lies in the base image."""
         if self.dockerfile is None:
             return None
@@ -78,11 +78,11 @@ class Anchors:
         for line, text in reversed(instructions):
             keyword, _, rest = _folded(text).partition(" ")
             if _same(made_by, f"{keyword.upper()} {rest}"):
-                return Anchor(self.dockerfile.name, line)
+                return Location(self.dockerfile.name, line)
         for line, text in instructions:
             if text[:4].upper() == "FROM":
                 base = line
-        return Anchor(self.dockerfile.name, base)
+        return Location(self.dockerfile.name, base)
 
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:[\[<>=!~;@#]|$)")

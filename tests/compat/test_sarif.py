@@ -13,10 +13,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from gated import ANCHORS, FITTING, GATE, HOSTILE, hostile
+from gated import FITTING, GATE, HOSTILE, SOURCE_FILES, hostile
 
 from slimmer.formats import sarif
-from slimmer.gate.locations import Anchors
+from slimmer.gate.locations import SourceFiles
 
 pytestmark = pytest.mark.compat
 
@@ -29,17 +29,17 @@ def schema() -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("anchors", [ANCHORS, Anchors()])
+@pytest.mark.parametrize("files", [SOURCE_FILES, SourceFiles()])
 @pytest.mark.parametrize("told", [GATE, FITTING, *map(hostile, HOSTILE)])
-def test_the_log_is_valid(schema, told, anchors):
-    made = json.loads(sarif.render(told, anchors, "1.0"))
+def test_the_log_is_valid(schema, told, files):
+    made = json.loads(sarif.render(told, files, "1.0"))
     checker = jsonschema.Draft4Validator.FORMAT_CHECKER
 
     jsonschema.Draft4Validator(schema, format_checker=checker).validate(made)
 
 
 def test_the_schema_would_say_no(schema):
-    made = json.loads(sarif.render(GATE, ANCHORS, "1.0"))
+    made = json.loads(sarif.render(GATE, SOURCE_FILES, "1.0"))
     made["runs"][0]["results"][0]["level"] = "fatal"
 
     with pytest.raises(jsonschema.ValidationError):

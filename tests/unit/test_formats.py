@@ -20,7 +20,7 @@ from thorough import examples
 
 from slimmer.formats import json as json_format
 from slimmer.formats import markdown, text
-from slimmer.formats.console import Paper, shorten
+from slimmer.formats.console import Display, shorten
 from slimmer.formats.tables import BY
 from slimmer.names import printable
 from slimmer.report.report import (
@@ -164,24 +164,24 @@ def hostile(name: bytes | str) -> Report:
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_text_looks_as_it_was_approved(width: int):
-    kept.check(f"report-{width}.txt", text.render(SAMPLE, Paper(width)))
+    kept.check(f"report-{width}.txt", text.render(SAMPLE, Display(width)))
 
 
 @pytest.mark.parametrize("by", BY)
 def test_one_table_of_text_looks_as_it_was_approved(by: Any):
-    kept.check(f"report-by-{by}.txt", text.render(SAMPLE, Paper(80), by, top=40))
+    kept.check(f"report-by-{by}.txt", text.render(SAMPLE, Display(80), by, top=40))
 
 
 def test_text_says_where_the_inside_of_libraries_was_not_read():
     unread = replace(SAMPLE, files=(replace(SAMPLE.files[0], device_code={}, debug=None),))
 
-    assert "see --deep" not in text.render(SAMPLE, Paper())
-    assert "see --deep" in text.render(unread, Paper())
+    assert "see --deep" not in text.render(SAMPLE, Display())
+    assert "see --deep" in text.render(unread, Display())
 
 
 def test_colour_only_adds_colour():
-    plain = text.render(SAMPLE, Paper(100))
-    coloured = text.render(SAMPLE, Paper(100, colour=True))
+    plain = text.render(SAMPLE, Display(100))
+    coloured = text.render(SAMPLE, Display(100, colour=True))
 
     assert "\x1b[" in coloured
     bare = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
@@ -189,7 +189,7 @@ def test_colour_only_adds_colour():
 
 
 def test_text_can_be_pure_ascii():
-    made = text.render(replace(SAMPLE, reference="größe"), Paper(80, unicode=False))
+    made = text.render(replace(SAMPLE, reference="größe"), Display(80, unicode=False))
 
     assert made.isascii()
     assert r"gr\u00f6\u00dfe" in made
@@ -198,16 +198,16 @@ def test_text_can_be_pure_ascii():
 
 @pytest.mark.parametrize(("name", "width"), list(product(HOSTILE, [20, 80, 200])))
 def test_no_name_acts_in_text(name: bytes | str, width: int):
-    made = text.render(hostile(name), Paper(width))
+    made = text.render(hostile(name), Display(width))
 
     assert all(line.isprintable() for line in made.split("\n"))
-    tables_only = text.render(replace(hostile(name), problems=()), Paper(80), "file")
-    assert len(text.render(SAMPLE, Paper(80), "file").splitlines()) >= 5
+    tables_only = text.render(replace(hostile(name), problems=()), Display(80), "file")
+    assert len(text.render(SAMPLE, Display(80), "file").splitlines()) >= 5
     assert all(cell_len(line) <= 80 for line in tables_only.splitlines())
 
 
 def test_a_name_that_looks_like_markup_is_shown_as_it_is():
-    made = text.render(hostile("[bold]:smile:[/bold] [red]x"), Paper(200))
+    made = text.render(hostile("[bold]:smile:[/bold] [red]x"), Display(200))
 
     assert "[bold]:smile:[/bold] [red]x" in made
 
@@ -215,7 +215,7 @@ def test_a_name_that_looks_like_markup_is_shown_as_it_is():
 def test_names_with_wide_characters_stay_in_their_column():
     assert all(
         cell_len(line) <= 60
-        for line in text.render(hostile("文件" * 30), Paper(60), "file").splitlines()
+        for line in text.render(hostile("文件" * 30), Display(60), "file").splitlines()
     )
 
 
@@ -354,4 +354,4 @@ def test_markdown_fits_a_job_summary_whatever_the_image():
 def test_the_same_report_gives_the_same_bytes():
     for render in (json_format.render, markdown.render):
         assert render(SAMPLE) == render(SAMPLE)
-    assert text.render(SAMPLE, Paper()) == text.render(SAMPLE, Paper())
+    assert text.render(SAMPLE, Display()) == text.render(SAMPLE, Display())

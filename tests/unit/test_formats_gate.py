@@ -12,37 +12,37 @@ import gated
 import jsonschema
 import kept
 import pytest
-from gated import ANCHORS, FITTING, GATE, HOSTILE, hostile, rendered, schema
+from gated import FITTING, GATE, HOSTILE, SOURCE_FILES, hostile, rendered, schema
 from rich.cells import cell_len
 
 from slimmer.formats import findings, gate, github, junit, sarif
-from slimmer.formats.console import Paper
+from slimmer.formats.console import Display
 from slimmer.gate.judge import Gate, judge
 from slimmer.gate.limits import Limit
-from slimmer.gate.locations import Anchors
+from slimmer.gate.locations import SourceFiles
 from slimmer.units import exact_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NOWHERE = Anchors()
+NOWHERE = SourceFiles()
 FORMS: dict[str, Callable[[Gate], str]] = {
-    "text": lambda told: gate.text(told, Paper(200)),
+    "text": lambda told: gate.text(told, Display(200)),
     "markdown": gate.markdown,
     "json": gate.render,
-    "sarif": lambda told: sarif.render(told, ANCHORS, "1.0"),
+    "sarif": lambda told: sarif.render(told, SOURCE_FILES, "1.0"),
     "junit": junit.render,
-    "github": lambda told: github.log(gate.text(told, Paper(200)), told, ANCHORS),
+    "github": lambda told: github.log(gate.text(told, Display(200)), told, SOURCE_FILES),
 }
 
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_text_looks_as_it_was_approved(width: int):
-    kept.check(f"gate-{width}.txt", gate.text(GATE, Paper(width)))
+    kept.check(f"gate-{width}.txt", gate.text(GATE, Display(width)))
 
 
 def test_what_fits_is_told_in_a_few_lines():
-    kept.check("gate-fits.txt", gate.text(FITTING, Paper(80)))
+    kept.check("gate-fits.txt", gate.text(FITTING, Display(80)))
 
 
 def test_markdown_looks_as_it_was_approved():
@@ -77,10 +77,10 @@ def test_what_people_read_has_the_growth_and_the_ladder_of_the_json(form: str):
     for change in told["baseline"]["owners"]:
         assert size_text(change["growth"]).lstrip("-") in made
         assert change["after_version"] in made
-    for ladder in told["ladders"]:
-        assert f"{size_text(ladder['before'])} → {size_text(ladder['after'])}" in made
-    for rung in told["ladders"][-1]["largest"]:
-        assert size_text(rung["saves"]) in made
+    for proposal in told["ladders"]:
+        assert f"{size_text(proposal['before'])} → {size_text(proposal['after'])}" in made
+    for step in told["ladders"][-1]["largest"]:
+        assert size_text(step["saves"]) in made
     assert told["command"] in made
 
 
@@ -110,7 +110,7 @@ def test_json_has_no_number_that_json_has_not():
     made = json.loads(gate.render(told), parse_constant=pytest.fail)
 
     assert (None, None) == (made["dive"][0]["dive"], made["dive"][0]["true"])
-    assert "not a number" in gate.text(told, Paper(200))
+    assert "not a number" in gate.text(told, Display(200))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -122,7 +122,7 @@ def test_no_name_reaches_any_output_as_control_characters(name: bytes | str, for
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_no_name_acts_in_text(name: bytes | str, width: int):
-    made = gate.text(hostile(name), Paper(width))
+    made = gate.text(hostile(name), Display(width))
     table = made.split("\n\n")[1].splitlines()
 
     assert "Limits" == table[0]
@@ -163,8 +163,8 @@ def test_markdown_fits_into_a_comment_whatever_there_is_to_say(count: int):
 # SARIF
 
 
-def log(told: Gate = GATE, anchors: Anchors = ANCHORS) -> Any:
-    return json.loads(sarif.render(told, anchors, "1.0"))
+def log(told: Gate = GATE, files: SourceFiles = SOURCE_FILES) -> Any:
+    return json.loads(sarif.render(told, files, "1.0"))
 
 
 def test_sarif_has_one_result_for_each_broken_limit_and_each_large_owner():
@@ -195,8 +195,8 @@ def test_sarif_points_to_requirements_and_to_the_dockerfile():
 def test_sarif_results_follow_the_structure_of_the_standard():
     # The official schema is checked by tests/compat/test_sarif.py; this much holds everywhere.
     for told in (GATE, FITTING, *map(hostile, HOSTILE)):
-        for anchors in (ANCHORS, NOWHERE):
-            made = log(told, anchors)
+        for files in (SOURCE_FILES, NOWHERE):
+            made = log(told, files)
             (run,) = made["runs"]
             rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
             assert "2.1.0" == made["version"]

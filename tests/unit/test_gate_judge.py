@@ -17,7 +17,7 @@ from slimmer.attribution import Attribution
 from slimmer.categories import Category
 from slimmer.errors import SlimmerError
 from slimmer.evidence import Evidence
-from slimmer.gate.judge import Gate, Ladder, Ruling, judge
+from slimmer.gate.judge import Gate, Proposal, Ruling, judge
 from slimmer.gate.limits import (
     GateError,
     Limit,
@@ -26,7 +26,7 @@ from slimmer.gate.limits import (
     platforms,
     size_argument,
 )
-from slimmer.gate.locations import Anchor, Anchors, Source
+from slimmer.gate.locations import Location, SourceFile, SourceFiles
 from slimmer.index import Index
 from slimmer.plan.plan import Plan
 from slimmer.plan.steps import Budget, Step
@@ -334,35 +334,35 @@ def _selecting(*paths: str) -> Any:
 
 
 def test_a_ladder_tells_the_least_risky_steps_and_survives_the_cache():
-    ladder = Ladder.of(planned(600), "mine")
+    proposal = Proposal.of(planned(600), "mine")
 
     assert [("c", "safe", 200), ("b", "risky", 300)] == [
-        (rung.target, rung.safety, rung.saves) for rung in ladder.rungs if rung.rule != "hidden"
+        (step.target, step.safety, step.saves) for step in proposal.largest if step.rule != "hidden"
     ]
-    assert ("risky", True) == (ladder.safety, ladder.fits)
-    assert ladder == Ladder.read(ladder.to_json())
+    assert ("risky", True) == (proposal.safety, proposal.fits)
+    assert proposal == Proposal.read(proposal.to_json())
 
 
 def test_a_plan_for_rootfs_that_cannot_fit_ends():
     # Steps that save nothing of rootfs once kept the solver asking for ever.
-    ladder = Ladder.of(planned(0, "rootfs"), "mine")
+    proposal = Proposal.of(planned(0, "rootfs"), "mine")
 
-    assert not ladder.fits
-    assert 1 == ladder.after
+    assert not proposal.fits
+    assert 1 == proposal.after
 
 
 def test_the_best_ladder_is_the_first_that_fits_or_comes_closest():
-    first, second = gated.LADDERS
+    first, second = gated.PROPOSALS
     ruling = Ruling(())
 
-    assert second == Gate(REPORT, ruling, ladders=(first, second)).best
-    assert first == Gate(REPORT, ruling, ladders=(first, replace(first, policy="x"))).best
+    assert second == Gate(REPORT, ruling, proposals=(first, second)).best
+    assert first == Gate(REPORT, ruling, proposals=(first, replace(first, policy="x"))).best
     assert None is Gate(REPORT, ruling).best
 
 
-# Anchors
+# SourceFiles
 
-DOCKERFILE = Source(
+DOCKERFILE = SourceFile(
     "Dockerfile",
     """\
 # syntax=docker/dockerfile:1
@@ -394,8 +394,8 @@ run pip wheel .
 def test_a_layer_points_to_what_made_it_or_to_the_last_base(command: str, line: int):
     layers = (replace(REPORT.layers[0], command=command),)
 
-    found = Anchors(DOCKERFILE).layer(0, replace(REPORT, layers=layers))
-    assert Anchor("Dockerfile", line) == found
+    found = SourceFiles(DOCKERFILE).layer(0, replace(REPORT, layers=layers))
+    assert Location("Dockerfile", line) == found
 
 
 @pytest.mark.parametrize(
@@ -410,9 +410,9 @@ def test_a_layer_points_to_what_made_it_or_to_the_last_base(command: str, line: 
     ],
 )
 def test_a_distribution_points_to_its_requirement(text: str, line: int | None):
-    found = Anchors(None, (Source("r.txt", text),)).owner(REPORT.owners[0], REPORT)
+    found = SourceFiles(None, (SourceFile("r.txt", text),)).owner(REPORT.owners[0], REPORT)
 
-    assert (None if line is None else Anchor("r.txt", line)) == found
+    assert (None if line is None else Location("r.txt", line)) == found
 
 
 def test_every_category_can_be_bounded():

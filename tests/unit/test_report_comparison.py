@@ -13,7 +13,7 @@ import pytest
 from gated import BEFORE, HOSTILE, MB, REPORT, hostile, rendered, schema
 
 from slimmer.formats import comparison as changes
-from slimmer.formats.console import Paper
+from slimmer.formats.console import Display
 from slimmer.formats.tables import BY
 from slimmer.report.comparison import Change, Comparison
 from slimmer.report.report import DIRECTORIES, DirectoryRow, OwnerRow
@@ -116,7 +116,7 @@ def test_a_file_that_moved_is_a_change():
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_text_looks_as_it_was_approved(width: int):
-    kept.check(f"diff-{width}.txt", changes.text(COMPARISON, Paper(width)))
+    kept.check(f"diff-{width}.txt", changes.text(COMPARISON, Display(width)))
 
 
 def test_markdown_looks_as_it_was_approved():
@@ -125,7 +125,7 @@ def test_markdown_looks_as_it_was_approved():
 
 @pytest.mark.parametrize("by", BY)
 def test_one_table_can_be_had_alone(by: Any):
-    made = changes.text(COMPARISON, Paper(200), by)
+    made = changes.text(COMPARISON, Display(200), by)
 
     assert {"owner": "Owners", "directory": "Directories"}.get(by, "") in made
     assert made.count("before") <= 2
@@ -147,7 +147,7 @@ def test_json_is_what_its_schema_says_and_nothing_else(name: bytes | str):
 
 def test_every_format_has_the_numbers_of_the_json():
     told = json.loads(changes.render(COMPARISON))
-    text, markdown = changes.text(COMPARISON, Paper(200)), changes.markdown(COMPARISON)
+    text, markdown = changes.text(COMPARISON, Display(200)), changes.markdown(COMPARISON)
 
     for kind in ("sizes", "owners", "categories", "layers"):
         for change in told[kind]:
@@ -164,7 +164,7 @@ def test_no_name_acts(name: bytes | str, by: Any):
     comparison = hostile(name).comparison
     assert comparison is not None
     outputs = (
-        changes.text(comparison, Paper(80), by),
+        changes.text(comparison, Display(80), by),
         changes.markdown(comparison, by),
         changes.render(comparison),
     )

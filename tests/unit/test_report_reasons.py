@@ -11,7 +11,7 @@ from slimmer.analysis.dependencies import DependencyGraph
 from slimmer.attribution import Attribution, Claim, Owner
 from slimmer.evidence import Evidence
 from slimmer.formats import text
-from slimmer.formats.console import Paper
+from slimmer.formats.console import Display
 from slimmer.index import Index
 from slimmer.report.reasons import OwnerError, reasons
 
@@ -103,7 +103,7 @@ def test_a_name_that_is_nowhere_gets_names_that_are_close():
 
 @pytest.mark.parametrize("unicode", [True, False])
 def test_the_text_shows_chains_and_links(unicode: bool):
-    made = text.render_reasons(reasons(LEDGER, GRAPH, "numpy"), Paper(100, unicode=unicode))
+    made = text.render_reasons(reasons(LEDGER, GRAPH, "numpy"), Display(100, unicode=unicode))
 
     arrow = "→" if unicode else "->"
     assert f"pip:app 1 {arrow} pip:numpy 1" in made
