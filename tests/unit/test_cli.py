@@ -240,7 +240,7 @@ def test_an_image_of_another_platform_is_not_the_one_that_was_asked_for(run, ima
     code, _, err = run("inspect", image, "--platform", "linux/s390x")
 
     assert 2 == code
-    assert "is an image for linux/amd64, not for linux/s390x" in err
+    assert "holds no image for linux/s390x\nhint: choose with --platform one of: linux/amd64" in err
 
 
 def commands() -> list[str]:
