@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from slimmer.categories import Category, file_category, folder_category
+from slimmer.ecosystems.python import source_of
 from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Claim:
     """Numbers of layers of which the owner holds what no file and no tree speaks for."""
     requires: tuple[str, ...] = ()
     """What the owner asks for, as its metadata says: requirement strings of its own kind."""
+    metadata: bytes = b""
+    """Folder (or file) of the image that says what was installed: `.dist-info`, `.egg-info` …"""
     provides: tuple[str, ...] = ()
     """Further names under which the owner meets a requirement, as its metadata writes them."""
 
@@ -215,7 +218,7 @@ def _put(
             if path in trees:
                 claim = trees[path]
             elif kind is FILE and path.endswith(b".pyc"):
-                claim = named.get(_source(path), tree)
+                claim = named.get(source_of(path) or path, tree)
             else:
                 claim = tree
             if claim.owner is UNOWNED:
@@ -235,16 +238,8 @@ def _put(
         category_of[path] = category
     for path in orphans:
         # Compiled by a later step than the one that copied the source.
-        claim_of[path] = claim_of.get(_source(path), nobody)
+        claim_of[path] = claim_of.get(source_of(path) or path, nobody)
     return claim_of, category_of
-
-
-def _source(path: bytes) -> bytes:
-    """The source of a bytecode file (PEP 3147: `__pycache__/name.tag.pyc` beside `name.py`)."""
-    directory, _, name = path.rpartition(b"/")
-    if directory.endswith(b"__pycache__"):
-        return directory[: -len(b"__pycache__")] + name.partition(b".")[0] + b".py"
-    return path[:-1]
 
 
 def _move_linked_bytes(

@@ -90,6 +90,16 @@ class Splice:
         return cls(tuple(joined))
 
     @classmethod
+    def without(cls, size: int, ranges: Iterable[tuple[int, int]]) -> Splice:
+        """A file of `size` bytes less some ranges, given by start and end in ascending order."""
+        pieces: list[Piece] = []
+        at = 0
+        for start, end in ranges:
+            pieces.append(Copy(at, start - at))
+            at = min(end, size)
+        return cls.of([*pieces, Copy(at, size - at)])
+
+    @classmethod
     def identity(cls, size: int) -> Splice:
         """A file of `size` bytes, as it is."""
         return cls.of((Copy(0, size),))

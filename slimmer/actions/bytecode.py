@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slimmer.ecosystems.python import is_cached, is_optimized, source_of
 from slimmer.plan.proposals import in_doubt
 from slimmer.plan.steps import PlanError, Refusal, Step
 from slimmer.tar.reading import FILE
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from slimmer.plan.proposals import Ask
     from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
-
-_NAME = re.compile(rb"(.*/)__pycache__/([^/]+?)\.[^/.]+(\.opt-[12])?\.pyc\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +39,10 @@ class DropBytecode:
         for path in protection.selected(rule.selector):
             if not path.endswith(b".pyc") or facts.index.visible[path].kind is not FILE:
                 continue
-            match = _NAME.match(path)
-            if optimized and (match is None or match[3] is None):
+            if optimized and not is_optimized(path):
                 continue
             owner = facts.ledger.owner(path)
-            known = match is not None and _source(match) in facts.index.visible
+            known = is_cached(path) and source_of(path) in facts.index.visible
             (found if known else alone).setdefault(owner, []).append(path)
         asked = ask(path for paths in found.values() for path in paths)
         for owner, every in found.items():
@@ -76,11 +73,6 @@ class DropBytecode:
     def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         leaving = set(step.removes)
         for path in step.removes:
-            match = _NAME.match(path)
-            if match is not None and _source(match) in leaving:
+            if is_cached(path) and source_of(path) in leaving:
                 raise PlanError(f"{path!r} is bytecode whose source would leave with it")
         return step
-
-
-def _source(match: re.Match[bytes]) -> bytes:
-    return match[1] + match[2] + b".py"

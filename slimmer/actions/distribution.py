@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slimmer.analysis.dependencies import site_of
 from slimmer.analysis.symlinks import dangling
 from slimmer.names import printable
 from slimmer.plan.proposals import in_doubt
@@ -167,7 +168,7 @@ def _modules(facts: Facts, owners: Collection[Owner]) -> dict[str, Owner]:
     brought: defaultdict[str, set[Owner]] = defaultdict(set)
     below: defaultdict[str, set[Owner]] = defaultdict(set)
     for claim in facts.ledger.claims:
-        if claim.owner.kind != "pip" or not claim.trees:
+        if claim.owner.kind != "pip" or not claim.metadata:
             continue
         for parts in _names(claim):
             brought[parts[0]].add(claim.owner)
@@ -185,7 +186,7 @@ def _modules(facts: Facts, owners: Collection[Owner]) -> dict[str, Owner]:
 
 def _names(claim: Claim) -> Iterable[tuple[str, ...]]:
     """The modules of a distribution's record, by their parts."""
-    site = claim.trees[0].rpartition(b"/")[0] + b"/"
+    site = site_of(claim) + b"/"
     found: dict[tuple[str, ...], None] = {}
     for path in claim.files:
         if not path.startswith(site) or not path.endswith((b".py", b".so")):

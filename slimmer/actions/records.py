@@ -16,11 +16,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from slimmer.ecosystems.python import record_rows, recorded_path
 from slimmer.plan.steps import Rewrite
 from slimmer.splice import CHUNK, Copy, Literal, Piece, Splice, view
 from slimmer.tar.reading import HARDLINK
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
 
     from slimmer.analysis.facts import Facts
     from slimmer.attribution import Claim
-
-_ROW = re.compile(
-    # Possessive: what no quote closes is read once, and as it stands.
-    rb'((?>"(?>[^"]|"")*+"|[^\r\n"]++|")++)(?:\r\n|\n|\r|\Z)|[\r\n]'
-)
-"""One line of a CSV file (RFC 4180): a quoted field may go over several."""
-_CELLS = re.compile(rb'"((?:[^"]|"")*)"|([^,]*)')
 
 
 @dataclass(slots=True)
@@ -126,8 +119,8 @@ def _records(facts: Facts, claim: Claim) -> Iterator[bytes]:
         candidates: Iterable[bytes] = [
             path for path in claim.files[:1] if path.endswith(b".json") and b"conda-meta/" in path
         ]
-    elif claim.trees:
-        candidates = (claim.trees[0] + b"/RECORD", claim.trees[0] + b"/installed-files.txt")
+    elif claim.metadata:
+        candidates = (claim.metadata + b"/RECORD", claim.metadata + b"/installed-files.txt")
     else:
         candidates = ()
     for path in candidates:
@@ -156,12 +149,11 @@ def _lines(
     is_record = record.endswith(b"/RECORD")
     start = folder[: max(folder.rfind(b"/"), 0)] if is_record else folder
     pieces: list[Piece] = []
-    stale: list[tuple[int, bytes, list[bytes], bytes]] = []
+    stale: list[tuple[int, bytes, tuple[bytes, ...], bytes]] = []
     algorithms: dict[bytes, str] = {}
-    for match in _ROW.finditer(old):
-        raw = match[0]
-        cells = _cells(match[1] or b"") if is_record else [match[1] or b""]
-        path = _place(facts, start, cells[0])
+    for at, raw, cells in record_rows(old):
+        name = cells[0] if is_record else raw.strip()
+        path = _place(facts, start, name)
         if path in removed:
             continue
         if is_record and path in changed and len(cells) == 3:
@@ -170,7 +162,7 @@ def _lines(
                 algorithms[path] = algorithm
             if cells[1] or cells[2]:
                 stale.append((len(pieces), path, cells, raw))
-        pieces.append(Copy(match.start(), len(raw)))
+        pieces.append(Copy(at, len(raw)))
     digests = sums.of(facts, changed, algorithms)
     for place, path, cells, raw in stale:
         name = raw[: raw.rfind(b",", 0, raw.rfind(b","))]
@@ -184,34 +176,8 @@ def _lines(
     return Splice.of(pieces)
 
 
-def _cells(row: bytes) -> list[bytes]:
-    cells: list[bytes] = []
-    at = 0
-    while at <= len(row):
-        match = _CELLS.match(row, at)
-        if match is None:
-            break
-        quoted, plain = match.groups()
-        cells.append(plain if quoted is None else quoted.replace(b'""', b'"'))
-        at = match.end() + 1
-    return cells
-
-
-def _place(facts: Facts, start: bytes, name: bytes) -> bytes:
-    """Where a file of a record lies in the image; as the owners' rule for RECORD has it."""
-    path = start + b"/" + name if start else name
-    if not name.startswith((b"/", b"../")) and b"/../" not in name:
-        if path in facts.index.visible:
-            return path
-    elif name.startswith(b"/"):
-        path = name
-    folder, _, last = path.rpartition(b"/")
-    real = facts.index.resolve(folder)
-    found = real + b"/" + last if real else last
-    if found not in facts.index.visible:
-        # `pip --target` moves scripts into the target and leaves RECORD as it was.
-        found = (start + b"/" if start else b"") + name.replace(b"../", b"")
-    return found
+def _place(facts: Facts, folder: bytes, name: bytes) -> bytes:
+    return recorded_path(folder, name, facts.index.visible, facts.index.resolve)
 
 
 def _conda(

@@ -9,9 +9,15 @@ from __future__ import annotations
 import re
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
 
 from slimmer.attribution import Owner
+from slimmer.ecosystems import debian
+from slimmer.ecosystems.machines import machine
+from slimmer.ecosystems.python import Requirement, Site, environment
+from slimmer.files import parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,15 +26,6 @@ if TYPE_CHECKING:
 
 KINDS = frozenset(("pip", "deb", "apk", "rpm", "conda", "npm"))
 """Kinds of owners whose metadata tells what they require; each kind is a graph of its own."""
-
-_MACHINES = {
-    "amd64": "x86_64",
-    "arm64": "aarch64",
-    "386": "i686",
-    "arm": "armv7l",
-    "loong64": "loongarch64",
-}
-"""GOARCH, as images tell it, to `uname -m`, as markers do, where the two differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +130,7 @@ class DependencyGraph:
         if not colon or kind not in KINDS:
             kind, rest = "", name
         rest, _, version = rest.partition(" ")
-        plain = canonical(rest)
+        plain = canonicalize_name(rest)
         return tuple(
             owner
             for owner in self.distributions
@@ -299,44 +296,6 @@ def _bottom_up(dominated: Mapping[Owner, Sequence[Owner]]) -> Iterable[Owner]:
     return _postorder(dominated, [owner for owner in dominated if owner not in children])
 
 
-_ANY_SEPARATOR = re.compile(r"[-_.]+").sub
-_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']*)["']""").findall
-_PEP_508 = re.compile(
-    r"\s*(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[(?P<extras>[^\]]*)\])?"
-    r"(?P<rest>.*)\Z",
-    re.DOTALL,
-).match
-_MINOR = re.compile(rb"(?:python|pypy)(\d\.\d+)t?/[^/]*\Z").search
-
-
-def canonical(name: str) -> str:
-    return _ANY_SEPARATOR("-", name).lower()
-
-
-class _Requirement(NamedTuple):
-    """A PEP 508 requirement, as far as a graph needs it."""
-
-    text: str
-    name: str
-    extras: tuple[str, ...]
-    marker: str
-
-
-def _parsed(text: str) -> _Requirement | None:
-    match = _PEP_508(text)
-    if match is None:
-        return None
-    rest = match["rest"]
-    # A URL may hold a semicolon: there a space must stand before the marker's.
-    _, _, marker = rest.partition(" ;" if rest.lstrip().startswith("@") else ";")
-    return _Requirement(
-        text,
-        canonical(match["name"]),
-        tuple(canonical(extra.strip()) for extra in (match["extras"] or "").split(",") if extra),
-        marker.strip(),
-    )
-
-
 class _Python:
     """Requirements of Python distributions, followed until no new extra is asked for."""
 
@@ -353,7 +312,7 @@ class _Python:
         self._by_name: defaultdict[str, list[Claim]] = defaultdict(list)
         for claim in claims:
             self._by_name[claim.owner.name].append(claim)
-        self._requirements: dict[Claim, list[_Requirement]] = {}
+        self._requirements: dict[Claim, list[Requirement]] = {}
         self._wanted: defaultdict[Claim, set[str]] = defaultdict(set)
         self._environments = _environments(ledger)
         self._evaluated: dict[tuple[str, str, str], bool] = {}
@@ -379,70 +338,50 @@ class _Python:
             self._wanted[claim].add(extra)
             todo.append((claim, extra))
 
-    def _required(self, claim: Claim, extra: str) -> Iterator[_Requirement]:
+    def _required(self, claim: Claim, extra: str) -> Iterator[Requirement]:
         """What the distribution requires without an extra (`""`), or because of that one."""
         requirements = self._requirements.get(claim)
         if requirements is None:
-            parsed = [_parsed(text) for text in claim.requires]
+            parsed = [Requirement.parse(text) for text in claim.requires]
             requirements = [one for one in parsed if one is not None]
             self._requirements[claim] = requirements
         minor = _minor(claim)
         for requirement in requirements:
-            marker = requirement.marker
-            if "extra" in marker:
-                # Nine of ten requirements of an ML image are for extras that nobody asked for.
-                if " or " not in marker and extra not in map(canonical, _EXTRA(marker)):
-                    continue
-            elif extra:
-                continue
-            if not marker or self._holds(marker, minor, extra):
+            if requirement.concerns(extra) and self._holds(requirement, minor, extra):
                 yield requirement
 
-    def _holds(self, marker: str, minor: str, extra: str) -> bool:
-        key = (marker, minor, extra)
+    def _holds(self, requirement: Requirement, minor: str, extra: str) -> bool:
+        if not requirement.marker:
+            return True
+        key = (requirement.marker, minor, extra)
         holds = self._evaluated.get(key)
         if holds is None:
-            from packaging.markers import InvalidMarker, Marker, UndefinedComparison
-
             environment = self._environments.get(minor) or self._environments[""]
-            try:
-                holds = Marker(marker).evaluate({**environment, "extra": extra})
-            except (
-                InvalidMarker,
-                UndefinedComparison,
-                ArithmeticError,
-                AttributeError,
-                LookupError,
-                RecursionError,
-                TypeError,
-                ValueError,
-            ):
-                holds = "extra" not in marker  # unreadable: better one requirement too many
-            self._evaluated[key] = holds
+            holds = self._evaluated[key] = requirement.holds(environment, extra)
         return holds
 
     def _installed(self, name: str, claim: Claim) -> Claim | None:
         """The distribution of that name that `claim` would import: its neighbour, if it has one."""
         candidates = self._by_name.get(name, ())
         if len(candidates) > 1:
-            site = _site(claim)
+            site = site_of(claim)
             for candidate in candidates:
-                if _site(candidate) == site:
+                if site_of(candidate) == site:
                     return candidate
         return candidates[0] if candidates else None
 
 
-def _site(claim: Claim) -> bytes:
+def site_of(claim: Claim) -> bytes:
     """The folder that a Python distribution is installed to: around its metadata's folder."""
-    return claim.trees[0].rpartition(b"/")[0] if claim.trees else b""
+    return parent(claim.metadata)
 
 
 def _minor(claim: Claim) -> str:
-    match = _MINOR(_site(claim))
-    return match[1].decode() if match else ""
+    site = Site.parse(site_of(claim))
+    return site.minor if site else ""
 
 
-def _environments(ledger: Attribution) -> dict[str, dict[str, str]]:
+def _environments(ledger: Attribution) -> dict[str, Mapping[str, str]]:
     """Marker variables (PEP 508) of each Python of the image, by its minor version.
 
     Under the empty name that of the newest one, for distributions whose folder does not tell.
@@ -454,24 +393,13 @@ def _environments(ledger: Attribution) -> dict[str, dict[str, str]]:
         if claim.owner.kind in ("python", "pypy") and claim.owner.version
     }
     ordered = sorted(versions, key=lambda version: [int(n) for n in re.findall(r"\d+", version)])
-    environments: dict[str, dict[str, str]] = {}
+    environments: dict[str, Mapping[str, str]] = {}
     for version in ordered or ["3.11"]:
-        minor = ".".join(version.split(".")[:2])
         full = version if version.count(".") > 1 else f"{version}.0"
-        pypy = versions.get(version) == "pypy"
-        environments[minor] = environments[""] = {
-            "implementation_name": "pypy" if pypy else "cpython",
-            "implementation_version": full,
-            "os_name": "posix",
-            "platform_machine": _MACHINES.get(platform.architecture, platform.architecture),
-            "platform_python_implementation": "PyPy" if pypy else "CPython",
-            "platform_release": "",
-            "platform_system": "Linux",
-            "platform_version": "",
-            "python_full_version": full,
-            "python_version": minor,
-            "sys_platform": "linux",
-        }
+        told = environment(
+            full, machine(platform.architecture), pypy=versions.get(version) == "pypy"
+        )
+        environments[told["python_version"]] = environments[""] = told
     return environments
 
 
@@ -487,9 +415,8 @@ def _requested(ledger: Attribution, python: Sequence[Claim]) -> dict[Owner, set[
     names: defaultdict[str, list[Owner]] = defaultdict(list)
     for claim in python:
         names[claim.owner.name].append(claim.owner)
-        folder = claim.trees[0] if claim.trees else b""
-        by_uv = index.evidence.get(folder + b"/INSTALLER", b"").strip() == b"uv"
-        if folder + b"/REQUESTED" in index.visible and not by_uv:
+        by_uv = index.evidence.get(claim.metadata + b"/INSTALLER", b"").strip() == b"uv"
+        if claim.metadata + b"/REQUESTED" in index.visible and not by_uv:
             requested[claim.owner] |= set()
     for path, content in index.evidence.items():
         name = path.rpartition(b"/")[2]
@@ -502,12 +429,13 @@ def _requested(ledger: Attribution, python: Sequence[Claim]) -> dict[Owner, set[
         if ledger.claim_of[path].owner.kind not in ("app", "unowned", "cache"):
             continue  # a distribution's own list is for those who develop it
         for line in lines:
-            requirement = _parsed(line)
+            requirement = Requirement.parse(line)
             if requirement is not None:
                 for owner in names.get(requirement.name, ()):
                     requested[owner] |= set(requirement.extras)
-    automatic = _automatic(index.evidence.get(b"var/lib/apt/extended_states"))
-    if automatic is not None:
+    states = index.evidence.get(debian.STATES)
+    if states is not None:  # else apt keeps no book
+        automatic = {debian.text(name) for name, _ in debian.automatic(states)}
         for claim in ledger.claims:
             if claim.owner.kind == "deb" and claim.owner.name not in automatic:
                 requested[claim.owner] |= set()
@@ -533,25 +461,8 @@ def _pyproject(content: bytes) -> list[str]:
         return []
 
 
-def _automatic(states: bytes | None) -> set[str] | None:
-    """Debian packages that apt installed on its own account; None where it keeps no book."""
-    if states is None:
-        return None
-    marked: set[str] = set()
-    for stanza in states.decode("utf-8", "replace").split("\n\n"):
-        match = re.search(r"^Package:\s*(\S+)", stanza, re.MULTILINE)
-        if match and re.search(r"^Auto-Installed:\s*1", stanza, re.MULTILINE):
-            marked.add(match[1])
-    return marked
-
-
-_DEB_NAME = re.compile(r"\s*([a-z0-9][a-z0-9+.-]*)(?::([a-z0-9-]+))?").match
 _APK_NAME = re.compile(r"\s*([^!<>=~@\s][^<>=~@\s]*)").match
 _WORD = re.compile(r"\s*(?:[\w.-]+::)?([^\s<>=!~]+)").match
-
-
-def _deb(text: str) -> list[str]:
-    return [match[1] for part in text.split("|") if (match := _DEB_NAME(part))]
 
 
 def _apk(text: str) -> list[str]:
@@ -568,8 +479,8 @@ def _whole(text: str) -> list[str]:
     return [text]
 
 
-_NAMES: Mapping[str, Callable[[str], list[str]]] = {
-    "deb": _deb,
+_NAMES: Mapping[str, Callable[[str], Sequence[str]]] = {
+    "deb": debian.alternatives,
     "apk": _apk,
     "rpm": _whole,
     "conda": _word,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import ahocorasick_rs
 
+from slimmer.ecosystems.python import source_of
 from slimmer.names import printable
 from slimmer.tar.reading import FILE, HARDLINK
 
@@ -183,7 +184,7 @@ class Texts:
             if header.kind is FILE and not header.size:
                 continue
             told = _told(path, header)
-            if told is None or (told is Kind.BYTECODE and _source(path) in visible):
+            if told is None or (told is Kind.BYTECODE and source_of(path) in visible):
                 continue
             found[path] = told
         return found
@@ -289,14 +290,6 @@ def _told(path: bytes, header: Header) -> Kind | Literal["by content"] | None:
     if path.startswith(b"etc/"):
         return Kind.CONFIG if header.size <= LIMITS[Kind.CONFIG] else None
     return BY_CONTENT if dot <= 0 and header.size <= UNNAMED_LIMIT else None
-
-
-def _source(path: bytes) -> bytes:
-    """The source of a `.pyc` (PEP 3147)."""
-    folder, _, name = path.rpartition(b"/")
-    if folder.endswith(b"__pycache__"):
-        return folder[: -len(b"__pycache__")] + name.partition(b".")[0] + b".py"
-    return path[:-1]
 
 
 def _texts(

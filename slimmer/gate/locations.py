@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -61,7 +63,7 @@ class SourceFiles:
             for source in self.requirements:
                 for number, line in enumerate(source.text.splitlines(), start=1):
                     match = _REQUIREMENT.match(line)
-                    if match and _normalised(match[1]) == _normalised(row.name):
+                    if match and canonicalize_name(match[1]) == row.name:
                         return Location(source.name, number)
         if self.dockerfile is None or not row.layers:
             return None
@@ -86,10 +88,6 @@ class SourceFiles:
 
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:[\[<>=!~;@#]|$)")
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
 
 
 def _folded(text: str) -> str:

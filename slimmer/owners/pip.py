@@ -6,8 +6,6 @@ PyPA; for what is older, setuptools' documents of `.egg-info`, `.egg-link` and `
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections import Counter, defaultdict
@@ -15,7 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from packaging.utils import canonicalize_name
+
 from slimmer.attribution import Claim, Owner
+from slimmer.ecosystems.python import record_names, recorded_path
+from slimmer.files import join
 from slimmer.owners.paths import SHARED, Places, text
 from slimmer.tar.reading import SYMLINK
 
@@ -27,11 +29,9 @@ if TYPE_CHECKING:
 _METADATA_LIMIT = 1 << 18
 """A long description ends METADATA; what counts stands at its beginning."""
 
-_ANY_NAME = re.compile(r"[-_.]+").sub
 _FIELDS = re.compile(
     rb"^(Name|Version|Requires-Dist|Provides-Extra):[ \t]*([^\r\n]*)", re.MULTILINE | re.IGNORECASE
 ).findall
-_FIRST_COLUMN = re.compile(rb"^([^,\r\n]+)", re.MULTILINE).findall
 _CONDA_FOLDERS = re.compile(rb"\"([^\"]*site-packages/[^/\"]+\.(?:dist|egg)-info)").findall
 _INNER_METADATA = re.compile(
     rb"^\"?([^\r\n]*(?:\.dist-info|\.egg-info|EGG-INFO))/(?:RECORD|METADATA|PKG-INFO)\b",
@@ -43,17 +43,9 @@ _NOT_INSTALLED = re.compile(
 ).search
 
 
-def canonical(name: str) -> str:
-    """A distribution's name in its one normalised form (PEP 503)."""
-    return _ANY_NAME("-", name).lower()
-
-
 @dataclass(frozen=True, slots=True)
 class Pip:
-    """Claims what each installed distribution recorded, wherever it was installed to.
-
-    The first tree of each claim is the folder that holds the metadata.
-    """
+    """Claims what each installed distribution recorded, wherever it was installed to."""
 
     globs: Sequence[tuple[str, int]] = (
         ("**/*.dist-info/RECORD", 64 << 20),
@@ -98,7 +90,7 @@ class Pip:
                 yield _claim(folder, notes, files, (folder,))
             elif site.endswith(b"-packages") or name.endswith(b".dist-info"):
                 listed = notes.get(b"top_level.txt", b"").split()
-                own = [_join(site, top) for top in listed if b".." not in top]
+                own = [join(site, top) for top in listed if b".." not in top]
                 files = places.shown([path + end for path in own for end in (b".py", b".so")])
                 trees = (folder, *own, *_source_tree(index, notes))
                 yield _claim(folder, notes, files, trees)
@@ -150,13 +142,14 @@ def _claim(folder: bytes, notes: _Notes, files: Sequence[bytes], trees: Sequence
     return Claim(
         Owner(
             "pip",
-            canonical(text(told.get(b"name", name))),
+            canonicalize_name(text(told.get(b"name", name))),
             text(told.get(b"version", version)),
         ),
         text(folder + b"/" + evidence),
         files,
         trees,
         requires=tuple(requires),
+        metadata=folder,
         provides=tuple([text(value) for key, value in fields if key.lower() == b"provides-extra"]),
     )
 
@@ -168,39 +161,21 @@ def _recorded(
 
     50,000 rows of an ML image: one regular expression and one prefix each.
     """
-    rows = _quoted(record) if b'"' in record else _FIRST_COLUMN(record)
+    rows = record_names(record)
     outer: list[bytes] = []
     if b"../" in record or b"\n/" in record or record.startswith(b"/"):
         outer = [row for row in rows if row.startswith((b"../", b"/")) or b"/../" in row]
         away = set(outer)
         rows = [row for row in rows if row not in away]
-    prefix = _join(site, b"")
+    prefix = join(site, b"")
     files = [prefix + row for row in rows]
     if linked:
         files = places.shown(files)
-    for row in outer:
-        path = index.resolve(prefix + row) if not row.startswith(b"/") else places.real(row)
-        if path not in index.visible:
-            # `pip --target` moves scripts into the target and leaves RECORD as it was.
-            path = prefix + row.replace(b"../", b"")
-        files.append(path)
+    files += [recorded_path(site, row, index.visible, index.resolve) for row in outer]
     tops = {row[: row.find(b"/")] for row in rows if b"/" in row}
     return files, {
         prefix + top for top in tops if top != b"__pycache__" and not top.endswith(b"-info")
     }
-
-
-def _join(folder: bytes, name: bytes) -> bytes:
-    return folder + b"/" + name if folder else name
-
-
-def _quoted(record: bytes) -> list[bytes]:
-    decoded = record.decode("utf-8", "surrogateescape")
-    try:
-        rows = [row[0] for row in csv.reader(io.StringIO(decoded, newline="")) if row]
-    except csv.Error:
-        rows = [line.partition(",")[0].strip('"') for line in decoded.splitlines()]
-    return [row.encode("utf-8", "surrogateescape") for row in rows]
 
 
 def _vendored(found: Mapping[bytes, _Notes]) -> set[bytes]:
@@ -214,7 +189,7 @@ def _vendored(found: Mapping[bytes, _Notes]) -> set[bytes]:
         if record.count(b".dist-info/METADATA") > 1 or b"/PKG-INFO" in record:
             site = folder.rpartition(b"/")[0]
             inner = [inner for inner in _INNER_METADATA(record) if b"/" in inner]
-            vendored.update([_join(site, below) for below in inner if not below.startswith(b".")])
+            vendored.update([join(site, below) for below in inner if not below.startswith(b".")])
     return vendored
 
 
@@ -266,7 +241,7 @@ def _egg_links(index: Index, found: Mapping[bytes, _Notes]) -> Iterator[Claim]:
     for path, content in index.evidence.items():
         if path.endswith(b".egg-link"):
             source = _inside(index, content.partition(b"\n")[0].strip())
-            name = canonical(text(path.rpartition(b"/")[2].removesuffix(b".egg-link")))
+            name = canonicalize_name(text(path.rpartition(b"/")[2].removesuffix(b".egg-link")))
             for folder in beside.get(source[0], ()) if source else ():
                 if folder.endswith(b".egg-info"):
                     claim = _claim(folder, found[folder], (path,), (folder, *source))
@@ -274,7 +249,7 @@ def _egg_links(index: Index, found: Mapping[bytes, _Notes]) -> Iterator[Claim]:
                         yield claim
                         break
             else:
-                yield Claim(Owner("pip", name), text(path), (path,), (path, *source))
+                yield Claim(Owner("pip", name), text(path), (path,), (path, *source), metadata=path)
 
 
 _SECTION = re.compile(r"\[([^:\]]*):?(.*)\]\Z").match

@@ -11,7 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from slimmer.analysis.dependencies import canonical
+from packaging.utils import canonicalize_name
+
 from slimmer.errors import SlimmerError
 from slimmer.names import one_line, printable
 from slimmer.proof.verdict import Culprits, Fault, Verdict, counted
@@ -421,10 +422,10 @@ class _Pair:
         """The metadata of a distribution that left as a whole: its modules left with it."""
         if distribution is None:
             return None
-        name = canonical(distribution)
+        name = canonicalize_name(distribution)
         for claim in self.before.ledger.claims:
-            if claim.owner.kind == "pip" and canonical(claim.owner.name) == name:
-                metadata = tuple(self.before.below(claim.trees[0])) if claim.trees else ()
+            if claim.owner.kind == "pip" and canonicalize_name(claim.owner.name) == name:
+                metadata = tuple(self.before.below(claim.metadata)) if claim.metadata else ()
                 if metadata and self.culprits.removed.issuperset(metadata):
                     return metadata[0]
         return None

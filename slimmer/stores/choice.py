@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from slimmer.ecosystems.machines import architecture
 from slimmer.image import ImageError, Platform
 
 if TYPE_CHECKING:
@@ -123,9 +124,7 @@ def _for_platform(
 
 def host_platform() -> Platform:
     """Linux on this machine's processor: what an engine here would run."""
-    machine = host.machine().lower()
-    known = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-    return Platform("linux", known.get(machine, machine))
+    return Platform("linux", architecture(host.machine().lower()))
 
 
 def familiar(name: str) -> str:

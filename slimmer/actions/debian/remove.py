@@ -19,13 +19,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from slimmer.actions.debian import texts as dpkg
 from slimmer.analysis.symlinks import dangling
 from slimmer.categories import Category
+from slimmer.ecosystems import debian, scripts
+from slimmer.ecosystems.debian import Alternative
 from slimmer.names import printable
 from slimmer.plan.proposals import in_doubt
 from slimmer.plan.protection import LICENCES
 from slimmer.plan.steps import Refusal, Rewrite, Step
+from slimmer.splice import Splice
 from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, SYMLINK
 
 if TYPE_CHECKING:
@@ -37,23 +39,14 @@ if TYPE_CHECKING:
     from slimmer.plan.proposals import Ask, Asked
     from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
-    from slimmer.splice import Splice
 
     Drops = Callable[[bytes], Sequence[tuple[int, int]]]
     """Which ranges of a text leave, by start and end."""
 
-_DATABASE = b"var/lib/dpkg/"
-_STATUS = _DATABASE + b"status"
-_INFO = _DATABASE + b"info/"
-_ALTERNATIVES = _DATABASE + b"alternatives/"
-_TRIGGERS = _DATABASE + b"triggers/"
-_LINKS = b"etc/alternatives/"
-_STATES = b"var/lib/apt/extended_states"
-_PARAGRAPH = re.compile(rb"(?:[^\n]+(?:\n|\Z))+\n*").finditer
-_SHEBANG = re.compile(rb"#![ \t]*/([^\s]+)(?:[ \t]+([^\s]+))?").match
 _COMPILERS = re.compile(r"(?:gcc|g\+\+|clang|cc|c\+\+)(?:-\d+)?\Z").match
 _COMPILES_AT_RUN_TIME = ("triton", "pythran", "pyximport", "cppyy", "pyopencl")
 """Distributions that call a compiler of the image when a program uses them."""
+_PATH = (b"usr/local/bin/", b"usr/bin/", b"bin/")
 _UNUSED = (Category.DOCS, Category.TESTS, Category.CACHES)
 """Examples and tests: scripts that no program runs."""
 _GUARDS = {"depends": "nothing-requires", "links": "nothing-links", "keeps": "nothing-requires"}
@@ -175,15 +168,11 @@ class _System:
     @cached_property
     def packages(self) -> Mapping[str, _Package]:
         evidence = self.facts.index.evidence
-        automatic = {
-            (fields.get(b"Package", b""), fields.get(b"Architecture", b""))
-            for fields in dpkg.paragraphs(evidence.get(_STATES, b""))
-            if fields.get(b"Auto-Installed", b"").strip() == b"1"
-        }
+        automatic = debian.automatic(evidence.get(debian.STATES, b""))
         stanzas = [
             fields
-            for fields in dpkg.paragraphs(evidence.get(_STATUS, b""))
-            if fields.get(b"Status", b"").split()[2:] == [b"installed"]
+            for fields in debian.paragraphs(evidence.get(debian.STATUS, b""))
+            if debian.is_installed(fields)
         ]
         native = next(
             (one.get(b"Architecture", b"") for one in stanzas if one.get(b"Package") == b"dpkg"),
@@ -193,19 +182,17 @@ class _System:
         for fields in stanzas:
             name, architecture = fields.get(b"Package", b""), fields.get(b"Architecture", b"")
             foreign = architecture not in (native, b"all", b"")
-            label = dpkg.text(name + b":" + architecture if foreign else name)
+            label = debian.text(name + b":" + architecture if foreign else name)
             found[label] = _Package(
                 label,
-                dpkg.text(name),
-                dpkg.text(architecture),
-                dpkg.groups_of(
-                    fields.get(b"Pre-Depends", b"") + b"," + fields.get(b"Depends", b"")
-                ),
-                dpkg.groups_of(fields.get(b"Recommends", b"")),
+                debian.text(name),
+                debian.text(architecture),
+                debian.groups(fields.get(b"Pre-Depends", b"") + b"," + fields.get(b"Depends", b"")),
+                debian.groups(fields.get(b"Recommends", b"")),
                 tuple(
-                    one for group in dpkg.groups_of(fields.get(b"Provides", b"")) for one in group
+                    one for group in debian.groups(fields.get(b"Provides", b"")) for one in group
                 ),
-                dpkg.protected(fields),
+                debian.protected(fields),
                 (name, architecture) in automatic or (name, native) in automatic,
             )
         return {label: one for label, one in found.items() if label in self.owner}
@@ -268,7 +255,7 @@ class _System:
         return [
             path
             for path in self._owned.get(label, ())
-            if visible[path].kind is not DIRECTORY and not path.startswith(_DATABASE)
+            if visible[path].kind is not DIRECTORY and not path.startswith(debian.DATABASE)
             if path not in LICENCES
         ]
 
@@ -400,8 +387,8 @@ class _System:
 
     @cached_property
     def _diverting(self) -> frozenset[bytes]:
-        raw = self.facts.index.evidence.get(_DATABASE + b"diversions", b"")
-        return frozenset(raw.split(b"\n")[2::3])
+        raw = self.facts.index.evidence.get(debian.DIVERSIONS, b"")
+        return frozenset(one.by for one in debian.diversions(raw))
 
     @cached_property
     def _scripts(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -419,14 +406,13 @@ class _System:
         ]
         found: list[tuple[bytes, bytes]] = []
         for path, read in facts.readers(candidates):
-            match = _SHEBANG(read(0, 256))
-            if match is None:
+            program = scripts.interpreter(read(0, 256))
+            if program is None:
                 continue
-            program, argument = match.groups()
-            if program.endswith(b"/env") and argument:
-                places = [folder + argument for folder in (b"usr/local/bin/", b"usr/bin/", b"bin/")]
+            if program.startswith(b"/"):
+                places = [program[1:]]
             else:
-                places = [program]
+                places = [folder + program for folder in _PATH]
             for place in places:
                 real = index.resolve(place)
                 if real in index.visible:
@@ -488,12 +474,12 @@ class _System:
         stems |= {name + b":" + architecture for name, architecture in names}
         plain = {name for name, _ in names}
         remaining = {one.name.encode() for one in self.packages.values() if one.label not in group}
-        for path in self.facts.below(_INFO.rstrip(b"/")):
-            if path[len(_INFO) :].rpartition(b".")[0] in stems:
+        for path in self.facts.below(debian.INFO.rstrip(b"/")):
+            if path[len(debian.INFO) :].rpartition(b".")[0] in stems:
                 gone.add(path)
 
         def paragraphs(text: bytes) -> list[tuple[int, int]]:
-            return [match.span() for match in _PARAGRAPH(text) if dpkg.identity(match[0]) in names]
+            return debian.spans(text, names)
 
         wanted = self._wanted(group)
         marked = names | {
@@ -503,11 +489,11 @@ class _System:
         }
 
         def marks(text: bytes) -> list[tuple[int, int]]:
-            return [match.span() for match in _PARAGRAPH(text) if dpkg.identity(match[0]) in marked]
+            return debian.spans(text, marked)
 
-        rewrites += self._without(_STATUS, paragraphs)
-        rewrites += self._without(_STATES, marks)
-        for path in self.facts.below(_TRIGGERS.rstrip(b"/")):
+        rewrites += self._without(debian.STATUS, paragraphs)
+        rewrites += self._without(debian.STATES, marks)
+        for path in self.facts.below(debian.TRIGGERS.rstrip(b"/")):
             if index.visible[path].kind is not FILE or not index.visible[path].size:
                 continue
 
@@ -515,7 +501,7 @@ class _System:
                 return [
                     match.span()
                     for match in re.finditer(rb"[^\n]*\n?", text)
-                    if dpkg.package_of(match[0]) in plain - remaining
+                    if debian.triggered(match[0]) in plain - remaining
                 ]
 
             rewrites += self._without(path, lines)
@@ -524,7 +510,7 @@ class _System:
         for path, ranges in altered.items():
             rewrites += self._without(path, ranges)
         empty = {one.path for one in rewrites if not one.splice.size}
-        empty -= {_STATUS, _STATES}
+        empty -= {debian.STATUS, debian.STATES}
         return gone | empty, [one for one in rewrites if one.path not in empty]
 
     def _wanted(self, group: Collection[str]) -> set[str]:
@@ -554,12 +540,12 @@ class _System:
         if header is None or header.kind is not FILE:
             return
         text = self._content(path)
-        splice = dpkg.without(text, drops(text))
+        splice = Splice.without(len(text), drops(text))
         if splice.size < len(text) == header.size:
 
             def again(read: Read, size: int) -> Splice:
                 now = read(0, size)
-                return dpkg.without(now, drops(now))
+                return Splice.without(len(now), drops(now))
 
             yield Rewrite(path, splice, header.size, again)
 
@@ -585,15 +571,15 @@ class _System:
         altered: dict[bytes, Drops] = {}
         blocked: list[tuple[bytes, bytes]] = []
         for path in self._records:
-            name = path[len(_ALTERNATIVES) :]
-            links, choices = dpkg.alternative(self._content(path))
+            name = path[len(debian.ALTERNATIVES) :]
+            links, choices = Alternative.parse(self._content(path))
             away = [choice for choice in choices if index.resolve(choice) in removed]
             if not away:
                 continue
             if len(away) == len(choices):
                 gone.add(path)
                 for slave, link in [(name, links[0][1]), *links[1:]]:
-                    switch = _LINKS + slave
+                    switch = debian.SWITCHES + slave
                     real = self._placed(link)
                     header = index.visible.get(real)
                     if (
@@ -605,7 +591,7 @@ class _System:
                     if switch in index.visible:
                         gone.add(switch)
                 continue
-            switch_header = index.visible.get(_LINKS + name)
+            switch_header = index.visible.get(debian.SWITCHES + name)
             current = switch_header.link if switch_header is not None else b""
             if current in away:
                 blocked.append((index.resolve(current), name))
@@ -614,7 +600,7 @@ class _System:
             def choice_lines(
                 text: bytes, away: Sequence[bytes] = tuple(away)
             ) -> list[tuple[int, int]]:
-                return dpkg.choices(text, away)
+                return Alternative.spans(text, away)
 
             altered[path] = choice_lines
         return gone, altered, blocked
@@ -623,7 +609,7 @@ class _System:
     def _records(self) -> tuple[bytes, ...]:
         records = [
             path
-            for path in self.facts.below(_ALTERNATIVES.rstrip(b"/"))
+            for path in self.facts.below(debian.ALTERNATIVES.rstrip(b"/"))
             if self.facts.index.visible[path].kind is FILE
         ]
         for path, content in self.facts.contents(records):

@@ -7,15 +7,12 @@ there, changed later, or wants to keep.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion
-
-from slimmer.actions.swap.wheels import CUDA_NAME, applies, requirement_of, site_of
-from slimmer.analysis.dependencies import DependencyGraph
+from slimmer.actions.swap.wheels import CUDA_NAME
+from slimmer.analysis.dependencies import DependencyGraph, site_of
+from slimmer.ecosystems.python import Requirement
 from slimmer.names import one_line, printable
 from slimmer.plan.protection import LICENCES
 from slimmer.policy import Globs, find
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
 
 _TOOLS = ("pip", "setuptools", "wheel")
 """What nothing may require and yet everybody counts on."""
-_EXTRAS = re.compile(r"\bextra\b").search
 
 
 class Forbidden(Exception):  # noqa: N818 - it becomes a Refusal, which is no error
@@ -44,13 +40,13 @@ class Forbidden(Exception):  # noqa: N818 - it becomes a Refusal, which is no er
 
 
 def installed_in(facts: Facts) -> list[Claim]:
-    return [claim for claim in facts.ledger.claims if claim.owner.kind == "pip" and claim.trees]
+    return [claim for claim in facts.ledger.claims if claim.owner.kind == "pip" and claim.metadata]
 
 
 def must_be_whole(protection: Protection, claim: Claim) -> None:
     """Only what an installer recorded, and nobody changed since, can be put in place again."""
     facts = protection.facts
-    record = claim.trees[0] + b"/RECORD"
+    record = claim.metadata + b"/RECORD"
     if not claim.files or facts.ledger.claim_of.get(record) is not claim:
         raise Forbidden("recorded", f"{claim.owner} has no RECORD of its files ({claim.evidence})")
     if protection.keeps_owner(claim.owner):
@@ -138,8 +134,8 @@ def _cuda_extras(gone: Iterable[Claim]) -> set[str]:
         name
         for claim in gone
         for text in claim.requires
-        if _EXTRAS(text) and (requirement := requirement_of(text)) is not None
-        if CUDA_NAME(name := canonicalize_name(requirement.name))
+        if (requirement := Requirement.parse(text)) is not None and requirement.conditional
+        if CUDA_NAME(name := requirement.name)
     }
 
 
@@ -180,7 +176,7 @@ def removed_with(
 ) -> frozenset[bytes]:
     """The files of distributions that leave: what their RECORD names, their bytecode and their
     metadata, without what another owner names too."""
-    leaving = {claim: (frozenset(claim.files), claim.trees[0] + b"/") for claim in claims}
+    leaving = {claim: (frozenset(claim.files), claim.metadata + b"/") for claim in claims}
     visible = facts.index.visible
     removed: set[bytes] = set()
     for path, claim in facts.ledger.claim_of.items():
@@ -242,19 +238,15 @@ def _broken(
     broken: dict[tuple[str, str], str] = {}
     for claim in claims:
         for text in claim.requires:
-            if _EXTRAS(text):
-                continue  # what an extra asks for, nobody is known to have asked for
-            requirement = requirement_of(text)
-            if requirement is None or not applies(requirement, environment):
+            requirement = Requirement.parse(text)
+            # What an extra asks for, nobody is known to have asked for.
+            if requirement is None or requirement.conditional:
                 continue
-            version = installed.get(canonicalize_name(requirement.name))
+            if not requirement.holds(environment):
+                continue
+            version = installed.get(requirement.name)
             if version is None:
                 broken[claim.owner.name, text] = "which is not there"
-            else:
-                try:
-                    fits = requirement.specifier.contains(version, prereleases=True)
-                except InvalidVersion:
-                    continue
-                if not fits:
-                    broken[claim.owner.name, text] = f"there is {version}"
+            elif requirement.allows(version) is False:
+                broken[claim.owner.name, text] = f"there is {version}"
     return broken

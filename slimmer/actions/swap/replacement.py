@@ -26,12 +26,12 @@ from slimmer.actions.swap.wheels import (
     Target,
     Wheel,
     Wheels,
-    prefix_of,
-    requirement_of,
-    site_of,
 )
+from slimmer.analysis.dependencies import site_of
 from slimmer.analysis.symlinks import dangling
 from slimmer.attribution import Claim, Owner
+from slimmer.ecosystems import scripts
+from slimmer.ecosystems.python import Requirement, Site
 from slimmer.edits.edits import Changes
 from slimmer.names import printable
 from slimmer.plan.steps import PlanError
@@ -116,8 +116,8 @@ def is_cuda(facts: Facts, claim: Claim) -> bool:
     if re.search(r"\+cu\d", claim.owner.version) or claim.owner.name == "onnxruntime-gpu":
         return True
     for text in claim.requires:
-        requirement = requirement_of(text)
-        if requirement is not None and CUDA_NAME(canonicalize_name(requirement.name)):
+        requirement = Requirement.parse(text)
+        if requirement is not None and CUDA_NAME(requirement.name):
             return True
     binaries = facts.ledger.binaries
     return any(path in binaries and binaries[path].device_code for path in claim.files)
@@ -167,7 +167,7 @@ def replacement(
         done = install(
             wheel,
             place,
-            requested=old.claim.trees[0] + b"/REQUESTED" in facts.index.visible,
+            requested=old.claim.metadata + b"/REQUESTED" in facts.index.visible,
             wanted=lambda path, above=above: path not in excluded and not above.hides(path),  # type: ignore[misc]
             trim=symbols.strip if options.get("strip") else None,
         )
@@ -226,7 +226,7 @@ class _Read(NamedTuple):
         scripts: list[bytes] = []
         visible = facts.index.visible
         for claim in claims:
-            about[claim.trees[0] + b"/WHEEL"] = claim
+            about[claim.metadata + b"/WHEEL"] = claim
             inside = site_of(claim) + b"/"
             scripts += [
                 path
@@ -306,20 +306,18 @@ def _place(facts: Facts, claim: Claim, wheel: Wheel, read: _Read) -> Place:
     index = facts.index
     visible = index.visible
     site = site_of(claim)
-    record = visible[claim.trees[0] + b"/RECORD"]
-    plain = visible.get(claim.trees[0] + b"/METADATA", record)
-    folder = visible.get(claim.trees[0])
-    prefix = prefix_of(site)
-    data = site if prefix is None else prefix
+    record = visible[claim.metadata + b"/RECORD"]
+    plain = visible.get(claim.metadata + b"/METADATA", record)
+    folder = visible.get(claim.metadata)
+    told = Site.parse(site)
+    data = told.prefix if told else site
     library = site.rpartition(b"/")[0].rpartition(b"/")[2]
     between = b"site/" if data + b"/pyvenv.cfg" in visible else b""
     inside = site + b"/"
     old = [path for path in claim.files if path in read.scripts and not path.startswith(inside)]
     scripts = old[0].rpartition(b"/")[0] if old else index.resolve(data + b"/bin")
     header = wheel.name.encode()
-    include = (
-        (b"include/" + between + library if prefix is not None else b"include") + b"/" + header
-    )
+    include = (b"include/" + between + library if told else b"include") + b"/" + header
     return Place(
         layer=index.layer_of[record.path],
         site=site,
@@ -335,14 +333,12 @@ def _place(facts: Facts, claim: Claim, wheel: Wheel, read: _Read) -> Place:
     )
 
 
-def _interpreter(facts: Facts, prefix: bytes, library: bytes, scripts: Iterable[bytes]) -> str:
+def _interpreter(facts: Facts, prefix: bytes, library: bytes, contents: Iterable[bytes]) -> str:
     """What scripts name as their interpreter: what those of the old distribution do."""
-    for content in scripts:
-        match = re.match(rb"#!(/[^\s'\"]*python[^\s'\"]*)[ \t]*\r?\n", content) or re.match(
-            rb"#!/bin/sh\r?\n'''exec' ['\"]?(/[^'\"\n]*python[^\s'\"]*)", content
-        )
-        if match:
-            return match[1].decode("utf-8", "surrogateescape")
+    for content in contents:
+        named = scripts.python(content)
+        if named:
+            return named.decode("utf-8", "surrogateescape")
     visible = facts.index.visible
     folders = (prefix + b"/bin/", b"usr/local/bin/", b"usr/bin/")
     for folder in folders:

@@ -27,7 +27,8 @@ from slimmer.actions.swap.replacement import (
     replacement,
     texts,
 )
-from slimmer.actions.swap.wheels import CUDA_NAME, Wheel, WheelError, Wheels, site_of
+from slimmer.actions.swap.wheels import CUDA_NAME, Wheel, WheelError, Wheels
+from slimmer.analysis.dependencies import site_of
 from slimmer.edits.edits import Changes
 from slimmer.names import one_line, printable
 from slimmer.plan.proposals import in_doubt

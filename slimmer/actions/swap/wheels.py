@@ -21,7 +21,6 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import (
     InvalidWheelFilename,
@@ -30,6 +29,9 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
+from slimmer.analysis.dependencies import site_of
+from slimmer.ecosystems.machines import machine as machine_of
+from slimmer.ecosystems.python import Requirement, Site, environment
 from slimmer.errors import SlimmerError
 from slimmer.names import one_line
 
@@ -43,14 +45,6 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 """Bytes of a wheel that are held at a time."""
-MACHINES = {
-    "amd64": "x86_64",
-    "arm64": "aarch64",
-    "386": "i686",
-    "arm": "armv7l",
-    "loong64": "loongarch64",
-}
-"""GOARCH, as images tell it, to the machine of a platform tag, where the two differ."""
 CUDA_NAME = re.compile(
     r"(?:nvidia|cuda)-.+|(?:pytorch-)?triton|jax-cuda\d+-(?:plugin|pjrt)|cupy(?:-cuda\d+x)?"
 ).fullmatch
@@ -62,12 +56,6 @@ CUDA_LIBRARY = re.compile(
 ).fullmatch
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 """glibc 2.x that an older spelling of a tag stands for (PEP 600)."""
-_SITE = re.compile(
-    rb"(?P<prefix>.*?)/?lib(?:32|64)?/(?P<kind>python|pypy)(?P<minor>[^/]*)/"
-    rb"(?:site|dist)-packages\Z",
-    re.DOTALL,
-).match
-_MINOR = re.compile(rb"(3)\.(\d+)(t?)\Z").match
 
 
 class WheelError(SlimmerError):
@@ -97,7 +85,7 @@ class Target:
         """
         python, threads = _python(facts, claim, tags)
         architecture = facts.index.image.platform.architecture
-        machine = MACHINES.get(architecture, architecture)
+        machine = machine_of(architecture)
         platforms, libc = _platforms(facts, machine, tags)
         minor = f"{python[0]}.{python[1]}"
         full = [
@@ -116,19 +104,7 @@ class Target:
 
     def environment(self) -> Mapping[str, str]:
         """The variables of environment markers (PEP 508)."""
-        return {
-            "implementation_name": "cpython",
-            "implementation_version": self.full,
-            "os_name": "posix",
-            "platform_machine": self.machine,
-            "platform_python_implementation": "CPython",
-            "platform_release": "",
-            "platform_system": "Linux",
-            "platform_version": "",
-            "python_full_version": self.full,
-            "python_version": f"{self.python[0]}.{self.python[1]}",
-            "sys_platform": "linux",
-        }
+        return environment(self.full, self.machine)
 
     def __str__(self) -> str:
         return f"{self.abi} on {self.libc} {self.machine}"
@@ -136,13 +112,11 @@ class Target:
 
 def _python(facts: Facts, claim: Claim, tags: Sequence[str]) -> tuple[tuple[int, int], str]:
     """Version of the interpreter that a distribution is for, and `t` for free threads."""
-    site = site_of(claim)
-    place = _SITE(site)
-    if place and place["kind"] == b"pypy":
+    site = Site.parse(site_of(claim))
+    if site and site.pypy:
         raise WheelError("the interpreter is PyPy, for which no CUDA build is known")
-    match = _MINOR(place["minor"]) if place else None
-    if match:
-        return (3, int(match[2])), match[3].decode()
+    if site and site.minor.startswith("3."):
+        return (3, int(site.minor[2:])), "t" if site.threads else ""
     for tag in tags:
         binary = re.match(r"cp3(\d+)-cp3\d+(t?)-", tag)
         if binary:
@@ -193,17 +167,6 @@ def _manylinux(minor: int, machine: str) -> tuple[str, ...]:
 def _musllinux(minor: int, machine: str) -> tuple[str, ...]:
     found = [f"musllinux_1_{number}_{machine}" for number in range(minor, -1, -1)]
     return (*found, f"linux_{machine}")
-
-
-def site_of(claim: Claim) -> bytes:
-    """The folder that a Python distribution is installed to: around its metadata's folder."""
-    return claim.trees[0].rpartition(b"/")[0]
-
-
-def prefix_of(site: bytes) -> bytes | None:
-    """The prefix (PEP 405) that a site folder belongs to; None for `pip --target` and the like."""
-    place = _SITE(site)
-    return place["prefix"] if place else None
 
 
 class Wheel:
@@ -264,31 +227,17 @@ class Wheel:
         """What speaks against this being a CPU build, by its requirements and its members' names;
         empty where nothing does."""
         for text in self.requires:
-            requirement = requirement_of(text)
+            requirement = Requirement.parse(text)
             if (
                 requirement is not None
-                and CUDA_NAME(canonicalize_name(requirement.name))
-                and applies(requirement, target.environment())
+                and CUDA_NAME(requirement.name)
+                and requirement.holds(target.environment())
             ):
                 return f"it requires {one_line(text)}"
         for name in self.zip.namelist():
             if CUDA_LIBRARY(name):
                 return f"it holds {one_line(name)}"
         return ""
-
-
-def requirement_of(text: str) -> Requirement | None:
-    """A requirement (PEP 508), or None where it cannot be read."""
-    try:
-        return Requirement(text)
-    except InvalidRequirement:
-        return None
-
-
-def applies(requirement: Requirement, environment: Mapping[str, str]) -> bool:
-    """Whether a requirement holds without any extra."""
-    marker = requirement.marker
-    return marker is None or marker.evaluate({**environment, "extra": ""})
 
 
 @dataclass(frozen=True, slots=True)

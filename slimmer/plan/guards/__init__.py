@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from slimmer.ecosystems.python import is_optimized, source_of
 from slimmer.names import printable
 from slimmer.plan.guards.finding import Finding
 
@@ -95,15 +96,9 @@ def _source_stays(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[
     leaving = set(paths)
     visible = facts.index.visible
     for path in paths:
-        if not path.endswith((b".pyc", b".pyo")):
+        if not path.endswith((b".pyc", b".pyo")) or is_optimized(path):
             continue
-        folder, _, name = path.rpartition(b"/")
-        if folder.endswith(b"__pycache__"):
-            if b".opt-" in name:
-                continue  # loaded by `python -O` alone, which falls back on the source
-            source = folder[: -len(b"__pycache__")] + name.partition(b".")[0] + b".py"
-        else:
-            source = path[:-1]
+        source = source_of(path)
         if source not in visible or source in leaving:
             yield Finding(printable(path), "its source is not in the image", (path,))
 
