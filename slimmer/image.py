@@ -258,8 +258,25 @@ class LayerContent(Protocol):
         """The uncompressed tar, first byte to last, checked against diff_id at its end."""
         ...
 
+    def tar_length(self) -> int | None:
+        """Bytes of the uncompressed tar, where the medium tells them without reading all of it."""
+        ...
+
     def open_blob(self) -> AbstractContextManager[BinaryIO] | None:
         """The blob as it is stored, checked at its end; None where the medium keeps no blob."""
+        ...
+
+
+class Origin(Protocol):
+    """Where an image on disk lies."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that hold its layers: what must not be written over."""
+        ...
+
+    def document(self, path: str) -> bytes | None:
+        """A JSON document beside it, by its path in the layout (OCI `image-layout.md`)."""
         ...
 
 
@@ -298,6 +315,8 @@ class Image:
     """How the bytes are reached, for people: `archive`, `engine's folders`, `engine's API` …"""
     problems: tuple[str, ...] = ()
     """What is odd about the image but does not stop it from being read."""
+    origin: Origin | None = None
+    """Where it lies, for an image that lies in files."""
 
     @classmethod
     def of(

@@ -47,6 +47,9 @@ class Bytes:
     def open(self) -> Iterator[BinaryIO]:
         yield io.BytesIO(self.tar)
 
+    def tar_length(self) -> int:
+        return len(self.tar)
+
     def open_blob(self) -> None:
         return None
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from slimmer.image import Digest
 from slimmer.stores.compression import Packing
-from slimmer.stores.content import PlainContent
 from slimmer.stores.decompression import Hasher, ahead
 
 if TYPE_CHECKING:
@@ -86,10 +85,10 @@ def _expected(layer: AnyLayer) -> int:
     kept = layer.kept
     if layer.length is not None:
         return layer.length
-    if kept is not None and isinstance(kept.content, PlainContent):
-        return kept.content.extent.length
     if kept is not None and kept.descriptor is not None:
         return kept.descriptor.size
+    if layer.size is None and kept is not None:
+        return kept.content.tar_length() or 0
     return layer.size or 0
 
 

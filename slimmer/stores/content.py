@@ -181,6 +181,9 @@ class PlainContent:
         what = "is a tar with the digest"
         return as_file(verified(self.extent.chunks(), self.name, what, self.diff_id))
 
+    def tar_length(self) -> int:
+        return self.extent.length
+
     def open_blob(self) -> AbstractContextManager[BinaryIO] | None:
         if self.digest is None:
             return None
@@ -233,6 +236,9 @@ class PackedContent:
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         return as_file(self._chunks())
+
+    def tar_length(self) -> None:
+        return None
 
     def open_blob(self) -> AbstractContextManager[BinaryIO]:
         return as_file(

@@ -7,22 +7,16 @@ referrers (`manifest.md`, `subject`), and cosign's tags (`sha256-….sig`, `.att
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimmer.errors import SlimmerError
 from slimmer.image import Digest, json_value
-from slimmer.stores.archive.reader import Walked
-from slimmer.stores.archive.streamed import StreamedContent
-from slimmer.stores.archive.writer import sources
-from slimmer.stores.content import Extent, MediumError
-from slimmer.stores.oci import ATTESTATION, DOCUMENT, REFERENCE
+from slimmer.stores.oci import ATTESTATION, REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from slimmer.edits.layers import Draft
-    from slimmer.image import Image
 
     Read = Callable[[str], bytes | None]
     """A document of a layout by its path, or None."""
@@ -34,11 +28,10 @@ WORDS = {"sig": "signature", "att": "attestation", "sbom": "SBOM"}
 def notices(draft: Draft) -> tuple[str, ...]:
     """One sentence for each thing that speaks of the source and is not carried over."""
     image = draft.image
-    read = _reader(image, draft)
-    if image.manifest is None or read is None:
+    if image.manifest is None or image.origin is None:
         return ()
     try:
-        found = sorted(set(_found(read, Digest.of(image.manifest))))
+        found = sorted(set(_found(image.origin.document, Digest.of(image.manifest))))
     except SlimmerError:
         return ()  # whether the index is in order was for the reader to say
     why = "is of the original alone" if draft.changed else "is not carried over"
@@ -77,34 +70,3 @@ def _found(read: Read, digest: Digest) -> Iterator[tuple[str, str]]:
                     if isinstance(subject, dict) and subject.get("digest") == digest:
                         kind = str(manifest.get("artifactType") or "referrer")
                         yield kind, own[:19]
-
-
-def _reader(image: Image, draft: Draft) -> Read | None:
-    """How to read the documents of the layout that an image lies in; None where it is in none."""
-    for layer in image.layers:
-        if isinstance(layer.content, StreamedContent):
-            documents = layer.content.archive.documents
-            return lambda path: documents.get(path.encode())
-    for source in sources(draft):
-        root = Path(source).parents[2] if len(Path(source).parents) > 2 else None
-        if (
-            root is not None
-            and Path(source).parts[-3] == "blobs"
-            and (root / "index.json").exists()
-        ):
-
-            def of_folder(path: str, root: Path = root) -> bytes | None:
-                try:
-                    return Extent.whole(str(root / path)).read(DOCUMENT, path)
-                except MediumError:
-                    return None
-
-            return of_folder
-        members = Walked.of(Extent.whole(source))
-
-        def of_archive(path: str, members: Walked = members) -> bytes | None:
-            header = members.headers.get(path.encode())
-            return None if header is None else members.read(header, path)
-
-        return of_archive
-    return None

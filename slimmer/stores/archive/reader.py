@@ -8,7 +8,7 @@ specification v1.2, "Combined Image JSON + Filesystem Changeset Format"), and an
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slimmer.image import (
@@ -59,6 +59,22 @@ class Members(Protocol):
     def compressed(self, header: Header) -> bool:
         """Whether that file is a compressed blob."""
         ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Archive:
+    """The archive that an image was read from."""
+
+    path: str
+    members: Members
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return (self.path,)
+
+    def document(self, path: str) -> bytes | None:
+        header = self.members.headers.get(path.encode())
+        return None if header is None else self.members.read(header, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +199,7 @@ def image_of(
                 raise
             found = []
         listed = _joined(found, listed)
-    return choose(listed, path, tag, platform)
+    return replace(choose(listed, path, tag, platform), origin=Archive(path, members))
 
 
 def _json(members: Members, name: str, where: str) -> Any:

@@ -282,6 +282,10 @@ class StreamedContent:
     def open(self) -> AbstractContextManager[BinaryIO]:
         return as_file(self._tar())
 
+    def tar_length(self) -> int | None:
+        sums = self.archive.sums[self.header.path]
+        return None if sums.compressed else self.header.stored
+
     def open_blob(self) -> AbstractContextManager[BinaryIO] | None:
         if self.digest is None:
             return None

@@ -14,7 +14,7 @@ from slimmer.stores.manifests import LAYER, LAYOUT, compact, entry_of, index_of,
 from slimmer.tar.reading import BLOCK, END, padded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from slimmer.edits.layers import Draft
@@ -88,7 +88,8 @@ def write_archive(
     repository_tags: Sequence[str] | None,
 ) -> tuple[Config, Sequence[Poured], Digest]:
     """Write an archive; with `repository_tags`, even none of them, it is one for Docker too."""
-    if any(_same(path, source) for source in sources(draft)):
+    origin = draft.image.origin
+    if origin is not None and any(_same(path, source) for source in origin.files):
         raise WriteError(
             f"{path} is the image that is being read", hint="write to another file, then move it"
         )
@@ -127,19 +128,6 @@ def docker_manifest(config: Config, layers: Sequence[Poured], tags: Sequence[str
 
 def _blob(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.hex}"
-
-
-def sources(draft: Draft) -> Iterable[str]:
-    """The files that the source's layers lie in."""
-    found: dict[str, None] = {}
-    for layer in draft.image.layers:
-        extent = getattr(layer.content, "extent", None)
-        if extent is not None:
-            found[extent.path] = None
-        archive = getattr(layer.content, "archive", None)
-        if archive is not None:
-            found[archive.name] = None
-    return found
 
 
 def _same(path: Path, other: str) -> bool:

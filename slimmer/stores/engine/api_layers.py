@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from slimmer.signals import unwinding
 from slimmer.stores.content import MediumError, as_file, copied, members
 from slimmer.stores.decompression import PACKED, verified
-from slimmer.stores.engine.folder_layers import Split
+from slimmer.stores.engine.folder_layers import Split, nothing
 from slimmer.tar.reading import FILE, SYMLINK, Header, Stream, walk
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ class Shown:
 
     def _headers(self, number: int) -> list[Header]:
         split = Split(
-            iter([self.records()[number]]), _nothing, f"layer {self.places[number].diff_id}"
+            iter([self.records()[number]]), nothing, f"layer {self.places[number].diff_id}"
         )
         return [header for header, _ in members(split, lambda _: 0, split.name)]
 
@@ -366,6 +366,11 @@ class Shown:
                 if header is not None:
                     yield header, found, stream
 
+    def tar_length(self, number: int) -> int:
+        """Bytes of one layer's tar, from its record alone."""
+        record = self.records()[number]
+        return Split(iter([record]), nothing, f"layer {self.places[number].diff_id}").end()
+
     def tar(self, number: int) -> Generator[bytes]:
         """One layer's tar, put together from its record and its files."""
         name = f"layer {self.places[number].diff_id}"
@@ -385,10 +390,6 @@ class Shown:
                 return stream.at(found.data + offset, min(length, found.stored - offset))
 
             yield from Split(iter([self.records()[number]]), content, name).chunks()
-
-
-def _nothing(path: bytes, offset: int, length: int) -> bytes:
-    return b""
 
 
 def _source(place: Place, header: Header, symlinks: set[bytes]) -> str | None:
@@ -436,6 +437,9 @@ class ShownContent:
         what = "is a tar with the digest"
         tar = self.shown.tar(self.number)
         return as_file(verified(tar, f"layer {self.diff_id}", what, self.diff_id))
+
+    def tar_length(self) -> int:
+        return self.shown.tar_length(self.number)
 
     def open_blob(self) -> AbstractContextManager[BinaryIO] | None:
         return None

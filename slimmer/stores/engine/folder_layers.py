@@ -260,6 +260,11 @@ def _elsewhere(fd: int) -> bool:
     return False
 
 
+def nothing(path: bytes, offset: int, length: int) -> bytes:
+    """No content: for who asks a record for headers and lengths alone."""
+    return b""
+
+
 @dataclass(frozen=True, slots=True)
 class FolderContent:
     """A layer in an engine's own folders, which this process may read."""
@@ -309,6 +314,10 @@ class FolderContent:
     def open(self) -> AbstractContextManager[BinaryIO]:
         what = "is a tar with the digest"
         return as_file(verified(self._chunks(), self.name, what, self.diff_id))
+
+    def tar_length(self) -> int:
+        with closing(Extent.whole(self.split).chunks()) as packed:
+            return Split(packed, nothing, self.name).end()
 
     def open_blob(self) -> AbstractContextManager[BinaryIO] | None:
         return None

@@ -17,10 +17,8 @@ from slimmer.errors import SlimmerError
 from slimmer.image import Digest
 from slimmer.stores.archive.writer import tar_header
 from slimmer.stores.atomic import WriteError
-from slimmer.stores.content import Extent, MediumError, PlainContent
+from slimmer.stores.content import MediumError
 from slimmer.stores.decompression import Hasher, ahead
-from slimmer.stores.engine.api_layers import ShownContent
-from slimmer.stores.engine.folder_layers import FolderContent, Split
 from slimmer.stores.engine.reader import answering, connect
 from slimmer.stores.manifests import compact, image_name
 from slimmer.tar.reading import END, padded
@@ -275,21 +273,8 @@ def length_of(layer: AnyLayer) -> int:
     """Bytes of a layer's tar, by the cheapest way there is; by reading it once where none is."""
     if layer.length is not None:
         return layer.length
-    content = layer.kept.content if layer.kept is not None else None
-    match content:
-        case PlainContent():
-            return content.extent.length
-        case FolderContent():
-            with closing(Extent.whole(content.split).chunks()) as packed:
-                return Split(packed, _nothing, content.name).end()
-        case ShownContent():
-            record = content.shown.records()[content.number]
-            return Split(iter([record]), _nothing, f"layer {content.diff_id}").end()
-    return sum(len(chunk) for chunk in layer.chunks())
-
-
-def _nothing(path: bytes, offset: int, length: int) -> bytes:
-    return b""
+    known = layer.kept.content.tar_length() if layer.kept is not None else None
+    return sum(len(chunk) for chunk in layer.chunks()) if known is None else known
 
 
 def _plain(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slimmer.image import Descriptor, Digest, Image, ImageError, json_object, json_value
@@ -16,12 +17,28 @@ if TYPE_CHECKING:
     from slimmer.image import LayerContent, Platform
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The folder that an image was read from."""
+
+    path: Path
+    files: tuple[str, ...]
+
+    def document(self, path: str) -> bytes | None:
+        try:
+            return Extent.whole(str(self.path / path)).read(DOCUMENT, path)
+        except MediumError:
+            return None
+
+
 class Folder:
     """The blobs of a layout."""
 
     def __init__(self, path: Path, limit: int | None) -> None:
         self._path = path
         self._limit = limit
+        self.opened: list[str] = []
+        """Paths of the layers that were asked for."""
 
     def _blob(self, digest: Digest, what: str) -> Extent:
         try:
@@ -40,6 +57,7 @@ class Folder:
 
     def layer(self, descriptor: Descriptor, diff_id: Digest) -> LayerContent:
         extent = self._blob(descriptor.digest, f"layer {descriptor.digest}")
+        self.opened.append(extent.path)
         return oci.layer_content(extent, descriptor, diff_id, self._limit)
 
 
@@ -75,4 +93,5 @@ def open_folder(
     reference = f"oci:{path}" + (f":{tag}" if tag else "")
     index = json_object(json_value(raw, where), where)
     listed = oci.candidates(blobs, index, where, reference, "OCI layout")
-    return choose(listed, where, tag, platform)
+    image = choose(listed, where, tag, platform)
+    return replace(image, origin=Layout(path, tuple(blobs.opened)))
