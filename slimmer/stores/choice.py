@@ -54,7 +54,8 @@ def choose(
     there = [one for one in named if one.missing is None]
     if not there:
         raise named[0].missing or ImageError(f"{where} holds no image")
-    if not tag and len({one.names for one in there}) > 1 and len(_distinct(there)) > 1:
+    called = {frozenset(map(familiar, one.names)) for one in there}
+    if not tag and len(called) > 1 and len(_distinct(there)) > 1:
         raise _several(candidates, there, where)
     left = _distinct(_for_platform(there, where, platform))
     if len(left) > 1:
