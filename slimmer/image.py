@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
-    from slimmer.tar.reading import Header
+    from slimmer.tar.reading import Forward, Header
 
     Want = Callable[[Header], int]
     """How many bytes of a member's content to hand over: 0 for none, more than it has for all."""
@@ -252,6 +252,11 @@ class LayerContent(Protocol):
     @property
     def random_access(self) -> bool:
         """Whether `files` costs no more than what is read through it."""
+        ...
+
+    def walkable(self) -> AbstractContextManager[Forward]:
+        """The uncompressed tar for whoever reads its headers, as cheaply as the medium can: what is
+        skipped need not be read, and contents may be zeros where they would cost a read."""
         ...
 
     def open(self) -> AbstractContextManager[BinaryIO]:

@@ -44,6 +44,10 @@ class Bytes:
             yield header, lambda offset, length, content=content: content[offset : offset + length]
 
     @contextmanager
+    def walkable(self) -> Iterator[Forward]:
+        yield self._source()
+
+    @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         yield io.BytesIO(self.tar)
 

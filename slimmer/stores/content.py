@@ -177,6 +177,11 @@ class PlainContent:
             for header in sorted(headers, key=lambda header: header.data):
                 yield header, _reader(fd, self.extent.start + header.data, header.stored)
 
+    @contextmanager
+    def walkable(self) -> Iterator[Forward]:
+        with self.extent.opened() as fd:
+            yield Window(fd, self.extent.start, self.extent.length)
+
     def open(self) -> AbstractContextManager[BinaryIO]:
         what = "is a tar with the digest"
         return as_file(verified(self.extent.chunks(), self.name, what, self.diff_id))
@@ -233,6 +238,11 @@ class PackedContent:
     def files(self, headers: Iterable[Header]) -> Iterator[tuple[Header, Read]]:
         with closing(self._chunks()) as chunks:
             yield from copied(Stream(chunks), headers, self.name)
+
+    @contextmanager
+    def walkable(self) -> Iterator[Forward]:
+        with closing(self._chunks()) as chunks:
+            yield Stream(chunks)
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         return as_file(self._chunks())

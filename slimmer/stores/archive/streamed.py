@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import marshal
 import threading
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -25,7 +25,7 @@ from slimmer.stores.decompression import (
     verified,
 )
 from slimmer.stores.oci import DOCUMENT
-from slimmer.tar.reading import FILE, Header, Stream, TarError, walk
+from slimmer.tar.reading import FILE, Forward, Header, Stream, TarError, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -278,6 +278,11 @@ class StreamedContent:
     def files(self, headers: Iterable[Header]) -> Iterator[tuple[Header, Read]]:
         with closing(self._tar()) as chunks:
             yield from copied(Stream(chunks), headers, self.name)
+
+    @contextmanager
+    def walkable(self) -> Iterator[Forward]:
+        with closing(self._tar()) as chunks:
+            yield Stream(chunks)
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         return as_file(self._tar())

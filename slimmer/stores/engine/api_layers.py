@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from slimmer.signals import unwinding
 from slimmer.stores.content import MediumError, as_file, copied, members
 from slimmer.stores.decompression import PACKED, verified
-from slimmer.stores.engine.folder_layers import Split, nothing
-from slimmer.tar.reading import FILE, SYMLINK, Header, Stream, walk
+from slimmer.stores.engine.folder_layers import Split, nothing, zeros
+from slimmer.tar.reading import FILE, SYMLINK, Forward, Header, Stream, walk
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -432,6 +432,11 @@ class ShownContent:
 
     def files(self, headers: Iterable[Header]) -> Iterator[tuple[Header, Read]]:
         yield from self.shown.copies(self.number, headers)
+
+    @contextmanager
+    def walkable(self) -> Iterator[Forward]:
+        record = iter([self.shown.records()[self.number]])
+        yield Split(record, zeros, f"layer {self.diff_id}")
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         what = "is a tar with the digest"

@@ -27,13 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
     from slimmer.image import Digest, Read, Want
-    from slimmer.tar.reading import Header
+    from slimmer.tar.reading import Forward, Header
 
     Content = Callable[[bytes, int, int], bytes]
     """`content(path, offset, length)`: part of a file's content."""
 
 SEGMENT = b'{"type":2,"payload":"'
 SIZE = re.compile(rb'"size":(\d+)').search
+
+
+def zeros(path: bytes, offset: int, length: int) -> bytes:
+    """In place of a file's content, for whoever reads headers alone."""
+    return bytes(length)
 
 
 class Split:
@@ -306,6 +311,11 @@ class FolderContent:
                     return os.pread(fd, length, offset)
 
                 yield header, read
+
+    @contextmanager
+    def walkable(self) -> Iterator[Forward]:
+        with closing(Extent.whole(self.split).chunks()) as packed:
+            yield Split(packed, zeros, self.name)
 
     def _chunks(self) -> Generator[bytes]:
         with self._split() as split:
