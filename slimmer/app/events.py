@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from slimmer.plan.plan import Plan
-    from slimmer.proof.verdict import Verdict
+    from slimmer.proof.faults import Verdict
     from slimmer.stores.destination import Written
 
 

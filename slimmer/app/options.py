@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from slimmer.plan.steps import Budget
-    from slimmer.proof.runtime import Trials
+    from slimmer.proof.trials import Trials
     from slimmer.rewrite import Mode
     from slimmer.stores.compression import Compression
 
@@ -74,8 +74,10 @@ class VerifyOptions:
     """What to try in containers; None for what can be tried without being told."""
     static: bool = False
     """Run nothing, even where an engine could."""
-    contents: bool = False
-    """Compare the content of every kept file too."""
+    contents: bool | None = None
+    """Compare the content of every kept file too; None for where that takes seconds."""
+    allow: tuple[str, ...] = ()
+    """What may differ beside the plan: globs of paths, and fields of the config."""
     plan_file: str = ""
     """The plan that was carried out: nothing else may differ."""
     mode: Mode = "rewrite"

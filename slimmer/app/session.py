@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from slimmer.index import Index
     from slimmer.plan.plan import Plan
     from slimmer.policy import Globs
-    from slimmer.proof.verdict import Verdict
+    from slimmer.proof.faults import Verdict
     from slimmer.report.comparison import Comparison
     from slimmer.report.reasons import Reasons
     from slimmer.report.report import Report

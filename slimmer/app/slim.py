@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from slimmer.app.session import Session
     from slimmer.edits.layers import Draft
     from slimmer.plan.plan import Plan
-    from slimmer.proof.verdict import Verdict
+    from slimmer.proof.faults import Verdict
     from slimmer.stores.destination import Written
     from slimmer.stores.staging import Provisional
 

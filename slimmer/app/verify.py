@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from slimmer.proof.runtime import Request, Trials
+from slimmer.proof.trials import Request, Trials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,16 +13,25 @@ if TYPE_CHECKING:
     from slimmer.app.options import VerifyOptions
     from slimmer.app.session import Session
     from slimmer.plan.plan import Plan
-    from slimmer.proof.verdict import Verdict
-    from slimmer.stores.engine.runtime import Running
+    from slimmer.proof.faults import Verdict
+    from slimmer.stores.engine.containers import Containers
 
 
 def verify(before: Session, after: Session, options: VerifyOptions) -> Verdict:
     """The verdict on two images, and on the plan of a file between them if there is one."""
     from slimmer.app.events import Problems
 
+    from slimmer.image import ImageError
+    from slimmer.proof.verify import unreadable
+
     before.inspect(libraries=False)
-    looked = after.inspect(libraries=False)
+    try:
+        looked = after.inspect(libraries=False)
+    except ImageError:
+        damaged = unreadable(after.image)
+        if damaged.holds:
+            raise
+        return damaged
     after.reporter.tell(Problems(after.reference, looked.problems))
     path = options.plan_file
     plan = before.read_plan(path, options.plan) if path else None
@@ -31,14 +40,15 @@ def verify(before: Session, after: Session, options: VerifyOptions) -> Verdict:
 
 def proof(before: Session, after: Session, options: VerifyOptions, plan: Plan | None) -> Verdict:
     """The verdict; a missing engine is an error only where something must run."""
-    from slimmer.proof import static
-    from slimmer.proof.verdict import Verdict
+    from slimmer.proof.verify import verify as prove
+    from slimmer.proof.differences import Allowed
+    from slimmer.proof.faults import Verdict
 
     first, second = before.inspect(libraries=False), after.inspect(libraries=False)
     engine, notes = _engine(first.index.image.reference, before.context.environment, options)
     reporter = before.reporter
     with reporter.working(), engine or nullcontext():
-        verdict = static.verify(
+        verdict = prove(
             first.facts,
             second.facts,
             plan,
@@ -46,6 +56,7 @@ def proof(before: Session, after: Session, options: VerifyOptions, plan: Plan | 
             trials=options.trials,
             contents=options.contents,
             mode=options.mode,
+            allowed=Allowed.of(options.allow),
             told=reporter.step,
         )
     return verdict + Verdict(notes=notes)
@@ -53,16 +64,16 @@ def proof(before: Session, after: Session, options: VerifyOptions, plan: Plan | 
 
 def _engine(
     reference: str, environment: Mapping[str, str], options: VerifyOptions
-) -> tuple[Running | None, tuple[str, ...]]:
+) -> tuple[Containers | None, tuple[str, ...]]:
     """The engine to run both images with, or a note that says why there is none."""
     if options.static:
         return None, ()
     from slimmer.stores.content import MediumError
-    from slimmer.stores.engine.runtime import Running
+    from slimmer.stores.engine.containers import Containers
 
     podman = reference.startswith("podman:")
     try:
-        return Running.connect(environment, "podman" if podman else "any"), ()
+        return Containers.connect(environment, "podman" if podman else "any"), ()
     except MediumError as error:
         if options.must_run:
             raise

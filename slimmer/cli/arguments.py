@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from slimmer.app.session import Session
     from slimmer.app.settings import Settings
     from slimmer.cli.terminal import Terminal
-    from slimmer.proof.runtime import Trials
+    from slimmer.proof.trials import Trials
 
 Commands = Any
 """What `add_subparsers` returns; argparse keeps the type to itself."""
@@ -206,6 +206,16 @@ def add_trials(parser: Any) -> None:
         help="import every submodule of the distributions that lost or changed a file",
     )
     parser.add_argument("--no-imports", action="store_true", help="import nothing")
+    parser.add_argument(
+        "--no-start", action="store_true", help="do not start the image's own command"
+    )
+    parser.add_argument(
+        "--settle",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="a container that still runs after so long is alive (10)",
+    )
     parser.add_argument("--no-health", action="store_true", help="leave HEALTHCHECK out")
     parser.add_argument(
         "--network", action="store_true", help="let the containers reach the network"
@@ -239,6 +249,8 @@ def trials(options: Namespace) -> Trials:
         libraries=options.libraries,
         runs=tuple(options.commands),
         requests=tuple(Request.parse(text) for text in options.requests),
+        start=not options.no_start,
+        settle=options.settle,
         health=not options.no_health,
         network=options.network,
         timeout=options.timeout,

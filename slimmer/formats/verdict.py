@@ -13,13 +13,17 @@ from slimmer.names import printable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from slimmer.proof.verdict import Verdict
+    from slimmer.proof.faults import Verdict
 
 GROUPS = {
+    "tar": "layers that engines refuse or read otherwise",
     "unplanned": "not as planned",
+    "lost": "lost",
+    "changed": "changed",
     "config": "not carried over",
     "layer": "layers that no step touches",
     "content": "other contents",
+    "entry": "what the image starts",
     "symlink": "symlinks that lead nowhere",
     "library": "libraries that are not found",
     "requirement": "requirements that are not met",

@@ -40,6 +40,8 @@ KINDS = {
     tarfile.FIFOTYPE: "fifo",
 }
 """All else is a file, as tarfile itself holds."""
+UNREADABLE = "cannot be read"
+"""How the odd thing of a layer begins that no engine could read."""
 XATTR = "SCHILY.xattr."
 
 
@@ -310,6 +312,8 @@ class _Reading:
         self.named: dict[bytes, Member] = {}
         self.later: dict[bytes, bytes] = {}
         """Paths that must have come before: what a link leads to, and the link."""
+        self.folders: set[bytes] = set()
+        """Where members lie."""
         self.size = 0
 
     def whole(self) -> LayerTree:
@@ -385,6 +389,9 @@ class _Reading:
         )
         if path in self.named:
             self.tell(f"names {printable(path)} twice")
+        elif kind == "directory" and path in self.folders:
+            self.tell(f"names {printable(path)} behind what lies in it")
+        self.folders.add(path[: max(path.rfind(b"/"), 0)])
         self.named[path] = member
         self.members.append(member)
 
@@ -457,13 +464,15 @@ def read(
 ) -> Tree:
     """Read every layer of an image.
 
-    `known` keeps, by diff_id, layers whose bytes the medium vouches for: two images that share
-    such a layer read it once. Where the image is `judged`, a layer that cannot be read is odd;
-    otherwise raises SlimmerError. `told(size)` hears of the bytes of each layer that is done.
+    `known` keeps, by diff_id, layers whose bytes were checked against it, here or by the medium:
+    two images that share such a layer read it once. Where the image is `judged`, a layer that
+    cannot be read is odd; otherwise raises SlimmerError. `told(size)` hears of the bytes of each
+    layer that is done.
     """
     layers: list[LayerTree] = []
     for number, layer in enumerate(image.layers):
-        checked = layer.content.cache_key == layer.diff_id
+        checked = contents or layer.content.cache_key == layer.diff_id
+        # What was read whole was checked against its diff_id: whoever names that means those bytes.
         found = known.get(layer.diff_id) if checked else None
         if found is not None:
             found = replace(
@@ -475,9 +484,10 @@ def read(
             except SlimmerError as error:
                 if not judged:
                     raise
-                found = LayerTree((), 0, (f"cannot be read: {error.message}",))
-            if checked:
-                known[layer.diff_id] = found
+                found = LayerTree((), 0, (f"{UNREADABLE}: {error.message}",))
+            else:
+                if checked:
+                    known[layer.diff_id] = found
         layers.append(found)
         told(found.size)
     return Tree.of(layers)

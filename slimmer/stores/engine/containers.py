@@ -1,13 +1,13 @@
-"""Images at work: containers of a local engine that try what a result must still be able to do.
+"""Containers of a local engine that try what a result must still be able to do.
 
 Every container is removed again, also after an error or Ctrl-C, and so is every image that had to
 be loaded for it. Unless the network is asked for they reach nothing but their own loopback, so a
-service is asked from within its container, by the image's own Python.
+service is asked from within its container, by the image's own Python. What each may do is in
+`limits`, and what it says is read by `answers`.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
 import json
@@ -16,15 +16,14 @@ import tarfile
 import threading
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from slimmer.names import one_line
-from slimmer.proof.runtime import (
+from slimmer.proof.trials import (
     Answer,
     Finished,
-    Outcome,
     Probe,
     Probed,
     Served,
@@ -33,16 +32,21 @@ from slimmer.proof.runtime import (
 )
 from slimmer.signals import unwinding
 from slimmer.stores.content import MediumError
+from slimmer.stores.engine import limits
 from slimmer.stores.engine import reader as daemon
+from slimmer.stores.engine.answers import answer, objects, probed
 from slimmer.stores.engine.api_layers import archived, chunks, request
+from slimmer.stores.engine.handing_over import archive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from types import TracebackType
 
     from docker import APIClient
 
-    from slimmer.image import Digest, Image, Layer
+    from slimmer.image import Digest, Image
+
+T = TypeVar("T")
 
 LABEL = "slimmer.temporary"
 REPOSITORY = "slimmer.temporary"
@@ -80,12 +84,15 @@ with open(sys.argv[4], "w") as file:
 
 
 @dataclass(slots=True)
-class Running:
+class Containers:
     """An engine that runs images; use it in a `with` block, which takes all away that it made."""
 
     client: APIClient
     name: str
     """What kind of engine it is."""
+    _memory: int | None = None
+    _wide: dict[str, bool] = field(default_factory=dict)
+    """What was tried → whether the original needed more than the fewest capabilities."""
     _references: dict[Digest, str] = field(default_factory=dict)
     _loaded: list[str] = field(default_factory=list)
 
@@ -139,54 +146,88 @@ class Running:
         # By -c and not by name: that would put the driver's folder first on the module path.
         start = f"REQUEST = '/{FOLDER}/request.json'; exec(open('/{FOLDER}/inside.py').read())"
         with self._container(image, trials, [interpreter], ["-c", start], files) as container:
-            lines = self._lines(container, trials.limit + 60)
-            result = _probed(lines, done)
-            if result.problem:
-                code = self._code(container)
-                said = self._log(container, stderr=True)[-2000:].decode("utf-8", "replace")
-                last = one_line(said.strip().rpartition("\n")[2])
-                ended = f"it ended with exit code {code}" + (f": {last}" if last else "")
-                return Probed(
-                    result.version,
-                    result.modules,
-                    result.libraries,
-                    result.distribution_of,
-                    result.together,
-                    ended,
-                )
-            return result
+            refused = self._begin(container)
+            if refused:
+                return Probed("", problem=refused)
+            result = probed(self._lines(container, trials.limit + 60), done)
+            if not result.problem:
+                return result
+            code = self._code(container)
+            said = self._log(container, stderr=True)[-2000:].decode("utf-8", "replace")
+            last = one_line(said.strip().rpartition("\n")[2])
+            ended = f"it ended with exit code {code}" + (f": {last}" if last else "")
+            return replace(result, problem=ended)
 
     def run(self, image: Image, command: str, trials: Trials) -> Finished:
         """Run a shell command."""
-        with self._container(image, trials, ["/bin/sh"], ["-c", command]) as container:
-            self._start(container)
-            code = self._wait(container, trials.timeout)
-            return Finished(
-                code,
-                self._log(container, stdout=True)[:OUTPUT],
-                self._log(container, stderr=True)[:OUTPUT],
-            )
+
+        def attempt(capabilities: tuple[str, ...]) -> Finished:
+            argv = ["/bin/sh"], ["-c", command]
+            with self._container(image, trials, *argv, capabilities=capabilities) as container:
+                refused = self._begin(container)
+                if refused:
+                    return Finished(126, b"", refused.encode(), refused)
+                code = self._wait(container, trials.timeout)
+                out, err = self._outputs(container)
+                return Finished(code, out, err)
+
+        return self._with_least(f"run {command}", attempt, lambda ended: ended.code == 0)
 
     def serve(self, image: Image, interpreter: str, trials: Trials) -> Served:
         """Start the container as its image says, ask it, and check its health."""
+        return self._with_least(
+            "serve",
+            lambda capabilities: self._served(image, interpreter, trials, capabilities),
+            _well,
+        )
+
+    def _with_least(
+        self,
+        what: str,
+        attempt: Callable[[tuple[str, ...]], T],
+        well: Callable[[T], bool],
+    ) -> T:
+        """What comes of an attempt with as few capabilities as the first image that it was made
+        with, the original, needs; whatever that fails at either way is compared as it is."""
+        wide = self._wide.get(what)
+        if wide is not None:
+            return attempt(limits.WIDE if wide else limits.NARROW)
+        ended = attempt(limits.NARROW)
+        if not well(ended):
+            again = attempt(limits.WIDE)
+            if well(again):
+                self._wide[what] = True
+                return again
+        self._wide[what] = False
+        return ended
+
+    def _served(
+        self, image: Image, interpreter: str, trials: Trials, capabilities: tuple[str, ...]
+    ) -> Served:
         begun = time.monotonic()
         deadline = begun + trials.timeout
         answers = []
         healthy = None
-        with self._container(image, trials, None, None, {}) as container:
-            self._start(container)
+        with self._container(image, trials, None, None, {}, capabilities=capabilities) as container:
+            refused = self._begin(container)
+            if refused:
+                nothing = (Answer(0),) * len(trials.requests)
+                return Served(nothing, None, 126, log=refused, refused=refused)
             for number, asked in enumerate(trials.requests):
                 left = max(1.0, deadline - time.monotonic())
                 file = f"/{FOLDER}/answer-{number}"
                 argv = [interpreter, "-c", ASK, str(asked.port), asked.path, f"{left:.1f}", file]
                 self._exec(container, argv, deadline + 30)
-                answers.append(_answer(self._content(container, file)))
+                answers.append(answer(self._content(container, file)))
             if trials.health:
                 healthy = self._healthy(container, image, deadline)
+            seconds = time.monotonic() - begun
+            if trials.start:
+                self._settle(container, begun + trials.settle)
             code = self._code(container)
-            log = (self._log(container, stderr=True) + self._log(container, stdout=True))[-4000:]
-        seconds = time.monotonic() - begun
-        return Served(tuple(answers), healthy, code, log.decode("utf-8", "replace"), seconds)
+            out, err = self._outputs(container)
+        log = (err + out)[-4000:].decode("utf-8", "replace")
+        return Served(tuple(answers), healthy, code, out, err, log=log, seconds=seconds)
 
     # -- containers --
 
@@ -198,17 +239,15 @@ class Running:
         entrypoint: list[str] | None,
         command: list[str] | None,
         files: Mapping[str, bytes] | None = None,
+        capabilities: tuple[str, ...] = limits.NARROW,
     ) -> Iterator[str]:
         """A created container that is removed whatever happens."""
         from docker.errors import APIError
-        from docker.types import LogConfig
 
         reference = self._reference(image)
-        host = self.client.create_host_config(
-            network_mode="default" if trials.network else "none",
-            # The engine's own default may be a driver that nothing can be read from.
-            log_config=LogConfig(type="json-file"),
-        )
+        if self._memory is None:
+            self._memory = limits.memory(self.client, trials.memory)
+        host = limits.host_config(self.client, trials, capabilities, self._memory)
         with unwinding():
             self._sweep()
             try:
@@ -244,8 +283,20 @@ class Running:
             if left["Created"] < time.time() - LEFT_BEHIND:
                 self._remove(left["Id"])
 
-    def _start(self, container: str) -> None:
-        self.client.start(container)
+    def _begin(self, container: str) -> str:
+        """Start a container; why the engine does not, where it does not."""
+        from docker.errors import APIError
+
+        try:
+            self.client.start(container)
+        except APIError as error:
+            return one_line(error.explanation or str(error))[:500]
+        return ""
+
+    def _settle(self, container: str, until: float) -> None:
+        """Wait for a container to end, so long as it may still be starting."""
+        while self._code(container) is None and time.monotonic() < until:
+            time.sleep(0.1)
 
     def _code(self, container: str) -> int | None:
         """The exit code of a container, None while it runs."""
@@ -273,6 +324,11 @@ class Running:
                     break
         return bytes(held)
 
+    def _outputs(self, container: str) -> tuple[bytes, bytes]:
+        """The beginning of both streams, as much as is compared."""
+        out = self._log(container, stdout=True)[:OUTPUT]
+        return out, self._log(container, stderr=True)[:OUTPUT]
+
     def _written(
         self, container: str, *, stdout: bool = False, stderr: bool = False, follow: bool = False
     ) -> Generator[bytes]:
@@ -294,22 +350,14 @@ class Running:
                     yield held[8 : 8 + size]
                     held = held[8 + size :]
 
-    def _lines(self, container: str, limit: float) -> Iterator[dict[str, Any]]:
-        """Start a container and follow the objects that it writes, one a line."""
-        self._start(container)
+    def _lines(self, container: str, limit: float) -> Iterator[Mapping[str, Any]]:
+        """Follow the objects that a started container writes, one a line."""
         watch = threading.Timer(limit, self._remove, (container,))
         watch.daemon = True
         watch.start()
-        held = b""
         try:
             with closing(self._written(container, stdout=True, follow=True)) as parts:
-                for part in parts:
-                    *lines, held = (held + part).split(b"\n")
-                    for line in lines:
-                        with contextlib.suppress(ValueError):
-                            value = json.loads(line)
-                            if isinstance(value, dict):
-                                yield value
+                yield from objects(parts)
         except MediumError:
             return  # it was taken away, or the engine broke off: the missing end tells
         finally:
@@ -324,7 +372,8 @@ class Running:
             # Detached, so that a program that hangs does not keep us.
             self.client.exec_start(made, detach=True)
             while (state := self.client.exec_inspect(made))["Running"]:
-                if time.monotonic() > deadline:
+                # An engine may go on calling a program running whose container has ended.
+                if time.monotonic() > deadline or self._code(container) is not None:
                     return None
                 time.sleep(0.05)
         except APIError:  # the container is gone, or has no such program
@@ -389,7 +438,7 @@ class Running:
         tag = f"{REPOSITORY}:{secrets.token_hex(8)}"
         self._loaded.append(tag)
         try:
-            for event in self.client.load_image(_archive(image, tag)) or ():
+            for event in self.client.load_image(archive(image, tag)) or ():
                 if "error" in event:
                     raise MediumError(
                         f"the engine does not load {image.reference}: {event['error']}"[:400]
@@ -403,53 +452,18 @@ class Running:
         return tag
 
 
+def _well(served: Served) -> bool:
+    """Whether a start left nothing to wish for."""
+    alive = not served.refused and served.code in (None, 0)
+    return alive and served.healthy is not False and all(one.status for one in served.answers)
+
+
 def _refused(image: Image, error: Exception) -> TrialError:
     text = getattr(error, "explanation", None) or str(error)
     return TrialError(
         f"the engine does not run {image.reference}: {text}"[:500].replace("\n", " "),
         hint="is it an image for this machine? Without run-time checks: --static",
     )
-
-
-def _probed(lines: Iterable[Mapping[str, Any]], done: Callable[[int], None]) -> Probed:
-    version = ""
-    distribution_of: Mapping[str, str] = {}
-    together: frozenset[str] = frozenset()
-    found: dict[str, dict[str, Outcome]] = {"module": {}, "library": {}}
-    count = 0
-    problem = "it did not come to its end"
-    for line in lines:
-        match line.get("is"):
-            case "python":
-                version = str(line["version"])
-                distribution_of = line["modules"]
-                together = frozenset(line["several"])
-            case "module" | "library" as kind:
-                name = str(line["name"])
-                found[kind][name] = Outcome(
-                    name,
-                    str(line["error"]),
-                    one_line(str(line["message"])),
-                    str(line["module"]),
-                    str(line["file"]),
-                    str(line["origin"]),
-                    float(line["seconds"]),
-                )
-                count += 1
-                done(count)
-            case "stopped" | "end":
-                problem = ""
-            case _:
-                pass
-    return Probed(version, found["module"], found["library"], distribution_of, together, problem)
-
-
-def _answer(text: bytes) -> Answer:
-    try:
-        status, kind, body = json.loads(text)
-        return Answer(int(status), base64.b64decode(body), str(kind))
-    except (ValueError, TypeError):
-        return Answer(0)
 
 
 def _folder(files: Mapping[str, bytes]) -> bytes:
@@ -465,36 +479,3 @@ def _folder(files: Mapping[str, bytes]) -> bytes:
             member.mode = 0o644
             tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
-
-
-def _archive(image: Image, tag: str) -> Generator[bytes]:
-    """An image as `docker load` takes it, streamed; nothing is kept on the way."""
-    config = f"{image.id.hex}.json"
-    names = [f"{number}/layer.tar" for number in range(len(image.layers))]
-    manifest = json.dumps([{"Config": config, "RepoTags": [tag], "Layers": names}]).encode()
-    for name, content in ((config, image.config.raw), ("manifest.json", manifest)):
-        yield _member(name, len(content)) + content + bytes(-len(content) % 512)
-    for name, layer in zip(names, image.layers, strict=True):
-        length = _length(layer)
-        yield _member(name, length)
-        with layer.content.open() as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-        yield bytes(-length % 512)
-    yield bytes(1024)
-
-
-def _length(layer: Layer) -> int:
-    """Bytes of a layer's tar: a tar's own header must tell before the first of them."""
-    extent = getattr(layer.content, "extent", None)
-    if extent is not None and layer.content.random_access:
-        return int(extent.length)
-    # Read twice rather than kept: a large layer would need its size in disk space.
-    with layer.content.open() as file:
-        return sum(map(len, iter(lambda: file.read(CHUNK), b"")))
-
-
-def _member(name: str, size: int) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size = size
-    return member.tobuf(tarfile.GNU_FORMAT)
