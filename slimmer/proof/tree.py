@@ -201,10 +201,12 @@ class _Info(tarfile.TarInfo):
         if len(buf) == 512 and buf[156:157] in _PLAIN and buf[257:263] == b"ustar\0" and buf[0]:
             name, mode, uid, gid, size, mtime, checksum, kind, link = _FIELDS(buf)
             try:
-                if sum(buf) - sum(checksum) + 256 == int(checksum.rstrip(b"\0 "), 8):
+                if sum(buf) - sum(checksum) + 256 == int(checksum.rstrip(_END), 8):
                     found = cls()
-                    found.mode, found.uid, found.gid = int(mode, 8), int(uid, 8), int(gid, 8)
-                    found.size, found.mtime = int(size, 8), int(mtime, 8)
+                    # To the last digit: some writers leave no room for an end.
+                    found.mode, found.uid = int(mode.rstrip(_END), 8), int(uid.rstrip(_END), 8)
+                    found.gid, found.size = int(gid.rstrip(_END), 8), int(size.rstrip(_END), 8)
+                    found.mtime = int(mtime.rstrip(_END), 8)
                     found.type = kind
                     name = name.partition(b"\0")[0]
                     if buf[345]:
@@ -223,9 +225,10 @@ class _Info(tarfile.TarInfo):
         return found
 
 
+_END = b"\0 "
 _PLAIN = (b"0", b"1", b"2", b"5")
 _GNU = (*tarfile.GNU_TYPES, tarfile.GNUTYPE_SPARSE)
-_FIELDS = Struct("100s7sx7sx7sx11sx11sx8sc100s").unpack_from
+_FIELDS = Struct("100s8s8s8s12s12s8sc100s").unpack_from
 
 
 class _Tar(tarfile.TarFile):
