@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 def verify(before: Session, after: Session, options: VerifyOptions) -> Verdict:
     """The verdict on two images, and on the plan of a file between them if there is one."""
     from slimmer.app.events import Problems
-
     from slimmer.image import ImageError
     from slimmer.proof.verify import unreadable
 
@@ -40,9 +39,9 @@ def verify(before: Session, after: Session, options: VerifyOptions) -> Verdict:
 
 def proof(before: Session, after: Session, options: VerifyOptions, plan: Plan | None) -> Verdict:
     """The verdict; a missing engine is an error only where something must run."""
-    from slimmer.proof.verify import verify as prove
     from slimmer.proof.differences import Allowed
     from slimmer.proof.faults import Verdict
+    from slimmer.proof.verify import verify as prove
 
     first, second = before.inspect(libraries=False), after.inspect(libraries=False)
     engine, notes = _engine(first.index.image.reference, before.context.environment, options)

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from slimmer.edits.edits import Changes
     from slimmer.image import Image
-    from slimmer.proof.config import field_name
-from slimmer.proof.faults import Kind
+    from slimmer.proof.faults import Kind
     from slimmer.proof.losses import Losses
     from slimmer.proof.tree import Member, Tree
     from slimmer.rewrite import Mode

@@ -198,9 +198,7 @@ def commands(script: str) -> list[list[str]]:
     return [one for one in found if one]
 
 
-def compare(
-    before: Facts, after: Facts, original: Tree, result: Tree, losses: Losses
-) -> Verdict:
+def compare(before: Facts, after: Facts, original: Tree, result: Tree, losses: Losses) -> Verdict:
     """What the original could start the result can start too."""
     one, two = _Side(original, before), _Side(result, after)
     well: set[str] = set()
