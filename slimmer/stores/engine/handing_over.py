@@ -33,9 +33,9 @@ def archive(image: Image, tag: str) -> Generator[bytes]:
 
 def _length(layer: Layer) -> int:
     """Bytes of a layer's tar: a tar's own header must tell before the first of them."""
-    extent = getattr(layer.content, "extent", None)
-    if extent is not None and layer.content.random_access:
-        return int(extent.length)
+    known = layer.content.tar_length()
+    if known is not None:
+        return known
     # Read twice rather than kept: a large layer would need its size in disk space.
     with layer.content.open() as file:
         return sum(map(len, iter(lambda: file.read(CHUNK), b"")))
