@@ -69,7 +69,7 @@ class Promise:
                 fields = (one.kind, one.size, one.mode, one.uid, one.gid, one.mtime, one.link)
                 added[one.path] = (*fields, one.device, one.xattrs)
         return cls(
-            changes.removed,
+            changes.removed - added.keys(),
             sizes,
             frozenset(joined),
             added,
