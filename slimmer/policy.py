@@ -33,7 +33,14 @@ ACTIONS = (
     "symbols",
     "swap",
 )
-GUARDS = ("nothing-imports", "nothing-links", "nothing-requires", "source-stays")
+GUARDS = (
+    "nothing-calls",
+    "nothing-imports",
+    "nothing-links",
+    "nothing-loads",
+    "nothing-requires",
+    "source-stays",
+)
 
 
 class PolicyError(SlimmerError):

@@ -139,6 +139,20 @@ class Linkage:
                 names.setdefault(binary.soname, {})[path] = None
         return {name: tuple(paths) for name, paths in names.items()}
 
+    def finds_in(self, folder: bytes) -> bool:
+        """Whether the loader looks for libraries in a folder, whoever asks for them."""
+        return folder in self._everywhere
+
+    @cached_property
+    def _everywhere(self) -> frozenset[bytes]:
+        multiarch = [
+            self._real(around + b"/" + name.encode())
+            for names in _MACHINES.values()
+            for name in names
+            for around in (b"lib", b"usr/lib")
+        ]
+        return frozenset((*self._folders, *self._told, *multiarch))
+
     def needs(self, path: bytes) -> tuple[tuple[str, bytes | None], ...]:
         """What a file needs, and the path where it finds each; None where the image has none."""
         binary = self.binaries.get(path)

@@ -9,16 +9,15 @@ is one that PATH leads to, a file is one that is there.
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from slimmer.analysis import shell
-from slimmer.analysis.commands import SHELLS, modules_in, started
+from slimmer.analysis.commands import modules_in, started
+from slimmer.analysis.services import LINES, SERVICES, How, language, on_build
 from slimmer.names import one_line, printable
 from slimmer.tar.reading import FILE, HARDLINK
 
@@ -43,34 +42,6 @@ _WORDS = 8
 _GLOBBED = 100
 """Most files that a pattern of a script is expanded to."""
 
-How = Literal["shell", "python", "make", "node", "cron", "unit", "supervisor", "any", "procfile"]
-
-_SERVICES: tuple[tuple[bytes, str, How, tuple[str, ...]], ...] = (
-    (b"etc/crontab", "", "cron", ("cron", "crond", "supercronic", "anacron")),
-    (b"etc/cron.d", "", "cron", ("cron", "crond", "anacron")),
-    (b"var/spool/cron", "", "cron", ("cron", "crond", "busybox")),
-    (b"etc/crontabs", "", "cron", ("cron", "crond", "busybox")),
-    (b"etc/cron.hourly", "", "any", ("cron", "crond", "anacron")),
-    (b"etc/cron.daily", "", "any", ("cron", "crond", "anacron")),
-    (b"etc/cron.weekly", "", "any", ("cron", "crond", "anacron")),
-    (b"etc/cron.monthly", "", "any", ("cron", "crond", "anacron")),
-    (b"etc/supervisor", ".conf", "supervisor", ("supervisord",)),
-    (b"etc/supervisord.conf", "", "supervisor", ("supervisord",)),
-    (b"etc/supervisord.d", "", "supervisor", ("supervisord",)),
-    (b"etc/systemd/system", "", "unit", ()),
-    (b"usr/lib/systemd/system", "", "unit", ("/lib/systemd/systemd", "/usr/lib/systemd/systemd")),
-    (b"lib/systemd/system", "", "unit", ("/lib/systemd/systemd", "/usr/lib/systemd/systemd")),
-    (b"etc/service", "", "any", ()),
-    (b"etc/sv", "", "any", ("runsvdir", "runsv")),
-    (b"etc/services.d", "", "any", ()),
-    (b"etc/s6-overlay", "", "any", ()),
-    (b"etc/cont-init.d", "", "any", ()),
-    (b"docker-entrypoint.d", "", "any", ()),
-    (b"etc/xdg/autostart", ".desktop", "unit", ()),
-)
-"""Folder or file, ending of the names in it, how they are written, and the programs of which one
-must be there to read them."""
-
 _ABSOLUTE = re.compile(r"(?:\A|(?<=[\s=:,;@'\"(]))/[^\s=:,;'\"(){}<>|&$`*?\[\]\0]+").finditer
 _MODULE = re.compile(r"[^\W\d]\w*(?:(?:\.[^\W\d]\w*)+(?::[\w.]+)?|:[^\W\d]\w*)\Z").match
 _PRELOADS = ("LD_PRELOAD", "LD_AUDIT")
@@ -83,6 +54,9 @@ _PROGRAM_VARIABLES = frozenset(
 )
 _SCRIPT_VARIABLES = frozenset(("BASH_ENV", "ENV", "PROFILE"))
 _ASSIGNING = frozenset(("export", "readonly", "local", "declare", "typeset"))
+
+
+_HANDLES = frozenset(("rm", "rmdir", "mkdir", "chown", "chgrp", "chmod", "touch", "unlink"))
 
 
 class Named(NamedTuple):
@@ -115,8 +89,8 @@ class Starts:
     """Libraries that are loaded into every program."""
     scripts: Mapping[bytes, Named]
     """Scripts that were followed."""
-    texts: Mapping[str, str]
-    """Every variable of Env."""
+    commands: tuple[tuple[tuple[str, ...], Named], ...]
+    """The command lines that were looked at, in the order in which they were found."""
     path: tuple[bytes, ...]
     """The folders in which programs are looked for."""
 
@@ -135,7 +109,7 @@ class Starts:
             search.modules,
             search.libraries,
             search.scripts,
-            dict(index.image.config.environment),
+            tuple(search.commands),
             tuple(search.path),
         )
 
@@ -165,6 +139,7 @@ class _Search:
         self.modules: dict[str, Named] = {}
         self.libraries: dict[bytes, Named] = {}
         self.scripts: dict[bytes, Named] = {}
+        self.commands: list[tuple[tuple[str, ...], Named]] = []
         self._how: dict[bytes, How] = {}
         self._todo: list[bytes] = []
         self._left = COMMANDS
@@ -185,7 +160,7 @@ class _Search:
                 self._words(words, self._scene("Healthcheck"))
             case ("CMD-SHELL", text, *_):
                 self._text(text, self._scene("Healthcheck"))
-        for text in _on_build(config.raw):
+        for text in on_build(config.raw):
             self._text(text, self._scene("OnBuild"))
         for name, value in config.environment:
             self._variable(name, value)
@@ -207,7 +182,7 @@ class _Search:
 
     def services(self) -> None:
         """What services of the image read without being told."""
-        wanted = {service[0]: service for service in _SERVICES}
+        wanted = {service[0]: service for service in SERVICES}
         for path, header in self._index.visible.items():
             if header.kind is not FILE and header.kind is not HARDLINK:
                 continue
@@ -244,7 +219,7 @@ class _Search:
                 self._library(word, scene._replace(origin=""))
             return
         if how == "any":
-            how = _language(text, path)
+            how = language(text, path)
         if text.startswith("#!"):
             self._interpreter(text, scene)
         if how == "shell":
@@ -252,8 +227,8 @@ class _Search:
         elif how == "python":
             for module in islice(modules_in(text), 500):
                 self._module(module, scene, "imports")
-        elif how in _TEXTS:
-            for line, command in islice(_TEXTS[how](text), 2000):
+        elif how in LINES:
+            for line, command in islice(LINES[how](text), 2000):
                 self._text(command, scene._replace(place=f"{name}:{line}"))
 
     def _interpreter(self, text: str, scene: _Scene) -> None:
@@ -289,7 +264,7 @@ class _Search:
             texts = [self._expanded(word, here) for word in command.words]
             for number in range(min(max(map(len, texts)), _GLOBBED)):
                 self._words([one[min(number, len(one) - 1)] for one in texts], here)
-            for word in (*command.words[1:], *command.files):
+            for word in command.files:
                 for expanded in self._expanded(word, here):
                     self._paths(expanded, here)
         for words in values.values():
@@ -346,6 +321,8 @@ class _Search:
     def _words(self, words: Sequence[str], scene: _Scene) -> None:
         """A command line."""
         words = [word for word in words if word]
+        if words and len(self.commands) < COMMANDS:
+            self.commands.append((tuple(words), self._named(words[0], scene, "calls")))
         for kind, word in islice(started(words, self._known), 200):
             if kind == "program":
                 self._program(word, scene)
@@ -362,8 +339,9 @@ class _Search:
                 self._follow(word, scene, "any")
             else:
                 self._follow(word, scene, kind)
-        for word in words[1:500]:
-            self._paths(word, scene)
+        if not _only_handles(words):
+            for word in words[1:500]:
+                self._paths(word, scene)
 
     def _text(self, text: str, scene: _Scene) -> None:
         if (scene.place, text) not in self._texts and len(self._texts) < COMMANDS:
@@ -489,6 +467,11 @@ class _Search:
         return self._index.resolve(folder.encode("utf-8", "surrogateescape"))
 
 
+def _only_handles(words: Sequence[str]) -> bool:
+    """Whether a command makes, owns or deletes what it names, and reads nothing of it."""
+    return bool(words) and words[0].rpartition("/")[2] in _HANDLES
+
+
 def _around(path: bytes) -> Iterator[bytes]:
     """A path and every folder around it, the nearest first."""
     while path:
@@ -508,110 +491,3 @@ def _pattern(name: str) -> str:
         for part in parts
     ]
     return "(?s:" + "".join(made) + ")"
-
-
-def _language(text: str, path: bytes) -> How:
-    """What runs a file, by its first line, else by its name."""
-    first = text[:256].partition("\n")[0]
-    if first.startswith("#!"):
-        words = [word.rpartition("/")[2] for word in first[2:].split()]
-        if any(word in SHELLS or word == "with-contenv" for word in words):
-            return "shell"
-        if any(word.startswith(("python", "pypy")) for word in words):
-            return "python"
-        if any(word in ("make", "gmake") for word in words):
-            return "make"
-        return "any"
-    if path.endswith((b".sh", b"/run", b"/up", b".envsh", b".bash")) and "\0" not in text[:1000]:
-        return "shell"
-    return "python" if path.endswith(b".py") else "any"
-
-
-def _make_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The recipes of a makefile, and what `$(shell …)` calls."""
-    lines = iter(enumerate(text.split("\n"), 1))
-    for number, line in lines:
-        joined = [line]
-        while joined[-1].endswith("\\"):
-            joined.append(next(lines, (0, ""))[1].lstrip("\t"))
-        whole = "\n".join(joined)
-        target, colon, recipe = whole.partition(";")
-        if whole.startswith("\t"):
-            yield number, re.sub(r"\$\$", "$", whole.lstrip("\t@+- "))
-        elif colon and ":" in target:
-            yield number, recipe.lstrip(" @+-")
-        if "$(shell" in whole:
-            yield from ((number, call) for call in re.findall(r"\$\(shell ([^()]*)", whole))
-
-
-def _cron_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The commands of a crontab(5), with and without the column for the user."""
-    for number, line in enumerate(text.split("\n"), 1):
-        match = re.match(r"\s*(?:@\w+|(?:[\d*/,A-Za-z?#-]+\s+){5})\s*(.+)", line[:4000])
-        if match is not None and not line.lstrip().startswith("#"):
-            command = match[1].partition("%")[0]
-            yield number, command
-            _, space, rest = command.partition(" ")
-            if space:
-                yield number, rest.lstrip()
-
-
-def _unit_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The `Exec…=` lines of units (systemd.service(5)) and desktop entries."""
-    for number, line in enumerate(text.split("\n"), 1):
-        match = re.match(r"\s*Exec\w*\s*=\s*[-@:+!|]*(.+)", line[:8000])
-        if match is not None:
-            yield number, match[1]
-
-
-def _supervisor_lines(text: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        match = re.match(r"\s*command\s*=\s*(.+)", line[:8000])
-        if match is not None:
-            yield number, match[1]
-
-
-def _proc_lines(text: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        name, colon, command = line.partition(":")
-        if colon and name.strip().replace("-", "").replace("_", "").isalnum():
-            yield number, command.strip()
-
-
-def _node_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The scripts of a `package.json`."""
-    try:
-        told: Any = json.loads(text)
-        scripts = told.get("scripts", {})
-        for command in scripts.values():
-            yield 1, str(command)
-    except (ValueError, AttributeError, RecursionError):
-        return
-
-
-_TEXTS: Mapping[str, Callable[[str], Iterator[tuple[int, str]]]] = {
-    "make": _make_lines,
-    "cron": _cron_lines,
-    "unit": _unit_lines,
-    "supervisor": _supervisor_lines,
-    "procfile": _proc_lines,
-    "node": _node_lines,
-}
-
-
-def _on_build(raw: bytes) -> Iterator[str]:
-    """The shell texts of instructions that wait for the next build (Docker's `OnBuild`)."""
-    try:
-        told: Any = json.loads(raw)
-        instructions = (told.get("config") or {}).get("OnBuild") or []
-        for instruction in instructions:
-            name, _, rest = str(instruction).partition(" ")
-            if name.upper() not in ("RUN", "CMD", "ENTRYPOINT"):
-                continue
-            try:
-                words = json.loads(rest)
-                yield shlex.join(map(str, words))
-            except (ValueError, TypeError, RecursionError):
-                yield rest
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        return

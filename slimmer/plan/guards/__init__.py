@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from slimmer.ecosystems.python import is_optimized, source_of
 from slimmer.names import printable
 from slimmer.plan.guards.finding import Finding
+from slimmer.plan.guards.libraries import nothing_loads
+from slimmer.plan.guards.programs import nothing_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -104,8 +106,10 @@ def _source_stays(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[
 
 
 GUARDS: dict[str, Callable[[Facts, Rule, Sequence[bytes]], Iterable[Finding]]] = {
+    "nothing-calls": nothing_calls,
     "nothing-imports": _nothing_imports,
     "nothing-links": _nothing_links,
+    "nothing-loads": nothing_loads,
     "nothing-requires": _nothing_requires,
     "source-stays": _source_stays,
 }

@@ -1,0 +1,56 @@
+"""Shared libraries that something which stays opens by name, or that every program loads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slimmer.analysis.loads import forms, openings
+from slimmer.names import printable
+from slimmer.plan.guards.finding import Finding
+from slimmer.plan.guards.programs import only_built_or_tested, owner_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from slimmer.analysis.facts import Facts
+    from slimmer.policy import Rule
+
+_ANSWERED = ("deb", "apk", "rpm", "python", "pypy")
+"""Owners whose dependencies say which libraries they open."""
+
+
+def nothing_loads(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[Finding]:
+    """Libraries that the environment preloads, a start names, or a source that opens libraries
+    names; in doubt where only a part of the name stands there."""
+    linkage = facts.linkage
+    starts = facts.starts
+    leaving = frozenset(paths)
+    names: dict[bytes, dict[str, bool]] = {}
+    for path in paths:
+        slash = path.rfind(b"/")
+        if b".so" not in path[slash + 1 :]:
+            continue
+        named = starts.libraries.get(path) or starts.files.get(path)
+        if named is not None:
+            yield Finding(printable(path), str(named), (path,))
+            continue
+        binary = linkage.binaries.get(facts.index.resolve(path))
+        if binary is None or not linkage.finds_in(path[: max(slash, 0)]):
+            continue
+        name = path[slash + 1 :].decode("utf-8", "surrogateescape")
+        if path not in linkage.binaries and name.endswith(".so"):
+            names[path] = {name: True}  # the link that a compiler follows, and `dlopen` by it alone
+        else:
+            names[path] = dict(forms(name))
+            names[path] |= dict(forms(binary.soname)) if binary.soname else {}
+    told: dict[bytes, str] = {}
+    doubts: dict[bytes, str] = {}
+    for opening in openings(facts.texts, names, leaving):
+        if owner_kind(facts, opening.path) in _ANSWERED or only_built_or_tested(opening.path):
+            continue
+        (told if opening.exact else doubts).setdefault(opening.library, str(opening))
+    for path, evidence in sorted(told.items()):
+        yield Finding(printable(path), evidence, (path,))
+    for path, evidence in sorted(doubts.items()):
+        if path not in told:
+            yield Finding(printable(path), evidence, (path,), doubt=True)

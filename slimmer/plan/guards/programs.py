@@ -1,0 +1,164 @@
+"""Programs that something which stays calls.
+
+What the image's start calls is a proof (`analysis/starts.py`), and so is what the application's own
+code calls. What a distribution calls is doubt: few programs use all that a distribution can do.
+System packages say in their dependencies what they call, and an interpreter's library asks for a
+compiler only where somebody builds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from slimmer.analysis.calls import calls
+from slimmer.analysis.spots import is_comment
+from slimmer.analysis.texts import Kind, Search
+from slimmer.categories import TEST_FOLDERS
+from slimmer.names import printable
+from slimmer.plan.guards.finding import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from slimmer.analysis.facts import Facts
+    from slimmer.analysis.texts import Hit, Text
+    from slimmer.policy import Rule
+
+_PROGRAM = re.compile(rb"(?:.*/)?s?bin/([^/]+)\Z", re.DOTALL).match
+_COMPILER = re.compile(
+    r"(?:[\w-]+-)?(?:gcc|g\+\+|cc|c\+\+|c99|clang|clang\+\+|gfortran)(?:-\d+)?\Z"
+)
+_COMPILED_WITH = re.compile(
+    rb"usr/include/|usr/lib/gcc/|usr/lib/(?:.*/)?(?:[^/]*\.(?:a|o|so|pc)|pkgconfig/.*)\Z"
+).match
+_COMPILES: tuple[tuple[bytes, str], ...] = (
+    (b"ffi.verify(", "cffi compiles what it is given"),
+    (b"ffi.compile(", "cffi compiles what it is given"),
+    (b"ffibuilder.compile(", "cffi compiles what it is given"),
+    (b"pyximport", "pyximport compiles Cython sources"),
+    (b"torch.compile", "torch.compile calls a C++ compiler"),
+    (b"load_inline", "load_inline calls a C++ compiler"),
+    (b"cpp_extension", "cpp_extension calls a C++ compiler"),
+    (b"numba.pycc", "numba.pycc links what it compiles"),
+    (b"import cppyy", "cppyy includes the system's headers"),
+    (b"pythran", "pythran calls a C++ compiler"),
+    (b"scipy.weave", "weave calls a C++ compiler"),
+    (b"setuptools.command.build_ext", "build_ext calls a compiler"),
+)
+"""What code says that calls a compiler when it runs, and why."""
+_FINDS_LIBRARIES = b"find_library"
+_ASKED_BY_FIND_LIBRARY = ("gcc", "cc", "ld", "objdump")
+"""Programs that `ctypes.util.find_library` asks in turn, where ldconfig does not know a name."""
+_SYSTEM = ("deb", "apk", "rpm", "python", "pypy")
+APPLICATION = ("app", "unowned", "image")
+"""Kinds of owners whose code is the application's."""
+_BUILD_ONLY = (b"setup.py", b"conftest.py", b"noxfile.py", b"fabfile.py", b"dodo.py")
+
+
+def nothing_calls(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[Finding]:
+    """Programs that the start or the application calls; in doubt where a distribution may."""
+    programs = _programs(facts, paths)
+    leaving = frozenset(paths)
+    strong: dict[str, str] = {}
+    doubts: dict[str, str] = {}
+    by_owner: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    started = facts.starts.programs
+    for name, targets in programs.items():
+        named = next((started[path] for path in targets if path in started), None)
+        if named is not None:
+            strong[name] = str(named)
+    for call in calls(facts.texts, set(programs) - strong.keys(), leaving):
+        if only_built_or_tested(call.path):
+            continue
+        kind = owner_kind(facts, call.path)
+        if kind in APPLICATION:
+            told = strong if call.direct else doubts
+            told.setdefault(call.program, str(call))
+        elif kind not in _SYSTEM and call.direct:
+            by_owner[printable(str(facts.ledger.owner(call.path)))].setdefault(
+                call.program, str(call)
+            )
+    for name, evidence, doubt in _asked_at_run_time(facts, leaving):
+        if name in programs:
+            (doubts if doubt else strong).setdefault(name, evidence)
+    for name, evidence in sorted(strong.items()):
+        yield Finding(printable(name), evidence, _among(programs[name], leaving))
+    compiler = next((name for name in sorted(strong) if _COMPILER.match(name)), None)
+    if compiler is not None:
+        against = [path for path in paths if _COMPILED_WITH(path)]
+        if against:
+            evidence = f"{printable(compiler)} stays, which compiles against it: {strong[compiler]}"
+            yield Finding("what a compiler reads", evidence, against)
+    for name, evidence in sorted(doubts.items()):
+        if name not in strong:
+            yield Finding(printable(name), evidence, _among(programs[name], leaving), doubt=True)
+    for owner, told_by in sorted(by_owner.items()):
+        left = sorted(told_by.keys() - strong.keys())
+        if left:
+            targets = [path for name in left for path in _among(programs[name], leaving)]
+            evidence = f"{owner} calls {'it' if len(left) == 1 else 'them'}: {told_by[left[0]]}"
+            yield Finding(printable(", ".join(left)), evidence, targets, doubt=True)
+
+
+def _among(targets: Sequence[bytes], leaving: frozenset[bytes]) -> list[bytes]:
+    return [path for path in targets if path in leaving]
+
+
+def _programs(facts: Facts, paths: Sequence[bytes]) -> Mapping[str, list[bytes]]:
+    """Name → the paths among these that a call of the name comes to, symlinks included."""
+    leaving = set(paths)
+    found: defaultdict[str, dict[bytes, None]] = defaultdict(dict)
+    for path in paths:
+        match = _PROGRAM(path)
+        if match is not None:
+            found[match[1].decode("utf-8", "surrogateescape")][path] = None
+    for link, target in facts.symlinks:
+        match = _PROGRAM(link)
+        if match is not None and target in leaving:
+            found[match[1].decode("utf-8", "surrogateescape")][target] = None
+    for name, targets in found.items():
+        for path in list(targets):
+            found[name][facts.index.resolve(path)] = None
+    return {name: list(targets) for name, targets in found.items()}
+
+
+def owner_kind(facts: Facts, path: bytes) -> str:
+    """The kind of a text's owner; `image` for the image's config."""
+    return facts.ledger.owner(path).kind if path else "image"
+
+
+def only_built_or_tested(path: bytes) -> bool:
+    """Whether a source runs only in a build or under a test runner."""
+    parts = path.split(b"/")
+    return parts[-1] in _BUILD_ONLY or not TEST_FOLDERS.isdisjoint(parts[:-1])
+
+
+def _asked_at_run_time(facts: Facts, leaving: frozenset[bytes]) -> Iterator[tuple[str, str, bool]]:
+    """Programs that a library calls on the application's behalf: name, evidence, doubt."""
+    found: dict[str, tuple[str, bool]] = {}
+    reasons = dict(_COMPILES)
+
+    def look(text: Text, hits: Sequence[Hit]) -> None:
+        if text.path in leaving or only_built_or_tested(text.path):
+            return
+        if owner_kind(facts, text.path) not in APPLICATION:
+            return
+        for hit in hits[:100]:
+            if is_comment(text, hit.start):
+                continue
+            place = f"{text.name}:{text.line(hit.start)}"
+            if hit.needle == _FINDS_LIBRARIES:
+                evidence = f"{place} calls find_library, which asks it where ldconfig knows nothing"
+                for name in _ASKED_BY_FIND_LIBRARY:
+                    found.setdefault(name, (evidence, True))
+            else:
+                evidence = f"{place} says {printable(hit.needle)}: {reasons[hit.needle]}"
+                for name in ("gcc", "g++", "cc", "c++", "clang"):
+                    found[name] = (evidence, False)
+
+    kinds = frozenset((Kind.PYTHON, Kind.NOTEBOOK))
+    facts.texts.scan([Search((*reasons, _FINDS_LIBRARIES), look, kinds, whole_words=False)])
+    for name, (evidence, doubt) in found.items():
+        yield name, evidence, doubt
