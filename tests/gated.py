@@ -10,12 +10,14 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from slimmer.gate import dive
-from slimmer.gate.judge import DiveJudgement, Gate, Proposal, ProposedStep, judge
+from slimmer.gate.gate import Gate, Proposal, ProposedStep
+from slimmer.gate.judge import DiveJudgement, judge
 from slimmer.gate.limits import Limit, growth
 from slimmer.gate.locations import SourceFile, SourceFiles
 from slimmer.names import one_line, printable
 from slimmer.report.comparison import Comparison
-from slimmer.report.report import DirectoryRow, FileRow, HiddenRow, LayerRow, OwnerRow, Report
+from slimmer.report.report import Report
+from slimmer.report.rows import DirectoryRow, FileRow, HiddenRow, LayerRow, OwnerRow
 
 MB, GB = 10**6, 10**9
 ID = "sha256:" + "0123456789abcdef" * 4

@@ -13,7 +13,8 @@ from slimmer.attribution import Attribution, Claim, Owner
 from slimmer.elf.contents import look
 from slimmer.evidence import Evidence
 from slimmer.formats import html
-from slimmer.gate.judge import Proposal, ProposedStep, Ruling, judge
+from slimmer.gate.gate import Proposal, ProposedStep
+from slimmer.gate.judge import Ruling, judge
 from slimmer.gate.limits import Limit
 from slimmer.index import Index
 from slimmer.names import one_line

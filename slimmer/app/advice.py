@@ -12,7 +12,8 @@ from slimmer.app.policies import policy_for, shipped_names
 if TYPE_CHECKING:
     from slimmer.app.options import BudgetOptions, PlanOptions
     from slimmer.app.session import Session
-    from slimmer.gate.judge import Gate, Proposal, Ruling
+    from slimmer.gate.gate import Gate, Proposal
+    from slimmer.gate.judge import Ruling
     from slimmer.plan.steps import Metric
     from slimmer.policy import Policy
     from slimmer.report.comparison import Comparison
@@ -77,7 +78,7 @@ def _proposals(
     metric: Metric, maximum: int, session: Session, options: PlanOptions
 ) -> tuple[Proposal, ...]:
     """What the policies come to, least risky first, until one fits; kept for the next run."""
-    from slimmer.gate.judge import Proposal
+    from slimmer.gate.gate import Proposal
     from slimmer.plan.steps import Budget
 
     proposals: list[Proposal] = []

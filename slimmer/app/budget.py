@@ -11,7 +11,8 @@ from slimmer.errors import SlimmerError
 if TYPE_CHECKING:
     from slimmer.app.options import BudgetOptions
     from slimmer.app.session import Session
-    from slimmer.gate.judge import DiveJudgement, Gate
+    from slimmer.gate.gate import Gate
+    from slimmer.gate.judge import DiveJudgement
     from slimmer.gate.limits import Limit
     from slimmer.gate.locations import SourceFile, SourceFiles
     from slimmer.report.comparison import Comparison
@@ -24,7 +25,8 @@ def judged(session: Session, options: BudgetOptions) -> Gate:
     Raises SlimmerError where no limit is set, or where what one bounds is not known.
     """
     from slimmer.app.advice import with_advice
-    from slimmer.gate.judge import Gate, judge
+    from slimmer.gate.gate import Gate
+    from slimmer.gate.judge import judge
 
     limits = limits_of(options)
     report, notes = _measured(session, limits, options)

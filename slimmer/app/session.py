@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from slimmer.attribution import Attribution
     from slimmer.evidence import Evidence
     from slimmer.gate.dive import Score
-    from slimmer.gate.judge import Gate
+    from slimmer.gate.gate import Gate
     from slimmer.image import Image
     from slimmer.index import Index
     from slimmer.plan.plan import Plan

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from slimmer.cli.arguments import Commands
     from slimmer.cli.terminal import Terminal
     from slimmer.formats.console import Display
-    from slimmer.gate.judge import Gate
+    from slimmer.gate.gate import Gate
     from slimmer.gate.locations import SourceFiles
 
 FORMATS = ("text", "json", "markdown", "sarif", "junit", "github", "html")

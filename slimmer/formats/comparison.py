@@ -7,7 +7,7 @@ fields are only ever added. Sizes are bytes.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimmer.formats.tables import BY, Column, Name, Table
 from slimmer.units import size_text
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from slimmer.formats.tables import By
     from slimmer.report.comparison import Change, Comparison
 
-SCHEMA_VERSION = 1
-LISTED = 1000
-"""How many folders, and how many files, the JSON tells."""
 LIMIT = 60_000
 """Bytes of Markdown at most: a comment of GitHub holds 65,536 characters."""
 _TITLES: Mapping[By, str] = {
@@ -171,45 +168,6 @@ def markdown(comparison: Comparison, by: By | None = None, top: int = 15) -> str
         top //= 2
 
 
-def change_fields(change: Change) -> dict[str, Any]:
-    """One change as JSON has it."""
-    return {
-        "name": change.name,
-        "before": change.before,
-        "after": change.after,
-        "growth": change.growth,
-        "before_version": change.before_version,
-        "after_version": change.after_version,
-        "unlisted": change.unlisted,
-    }
-
-
 def render(comparison: Comparison) -> str:
     """The changes as JSON."""
-    fields = {
-        "schema_version": SCHEMA_VERSION,
-        "same": comparison.same,
-        **{
-            side: {
-                "reference": report.reference,
-                "digest": report.digest,
-                "platform": report.platform,
-            }
-            for side, report in (("before", comparison.before), ("after", comparison.after))
-        },
-        "sizes": [change_fields(change) for change in comparison.sizes],
-        "owners": [change_fields(change) for change in comparison.owners],
-        "categories": [change_fields(change) for change in comparison.categories],
-        "layers": [change_fields(change) for change in comparison.layers],
-        "directories": _listed(comparison.directories),
-        "files": _listed(comparison.files),
-        "partial": comparison.partial,
-    }
-    return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
-
-
-def _listed(changes: Sequence[Change]) -> dict[str, Any]:
-    return {
-        "count": len(changes),
-        "largest": [change_fields(change) for change in changes[:LISTED]],
-    }
+    return json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False) + "\n"

@@ -10,7 +10,8 @@ from slimmer.units import exact_text, size_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slimmer.gate.judge import DiveJudgement, Gate, Judgement
+    from slimmer.gate.gate import Gate
+    from slimmer.gate.judge import DiveJudgement, Judgement
     from slimmer.gate.locations import Location, SourceFiles
 
 

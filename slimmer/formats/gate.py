@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import math
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimmer.formats import tables
-from slimmer.formats.comparison import change_fields, table
+from slimmer.formats.comparison import table
 from slimmer.formats.tables import Column, Name, Table
 from slimmer.names import in_ascii, one_line
 from slimmer.units import size_text
@@ -23,27 +23,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from slimmer.formats.console import Display
-    from slimmer.gate.judge import DiveJudgement, Gate, Judgement, Proposal
+    from slimmer.gate.gate import Gate, Proposal
+    from slimmer.gate.judge import DiveJudgement, Judgement
 
-SCHEMA_VERSION = 1
 MARKER = "<!-- slimmer:budget -->"
 """First line of the Markdown: a bot finds its own comment by it, and updates it."""
 LIMIT = 60_000
 """Bytes of Markdown at most: a comment of GitHub holds 65,536 characters."""
-OWNERS = 20
-"""How many of the largest owners the JSON tells; the report of `slimmer inspect` tells all."""
 DIVE_DIGITS = 4
-
-
-def verdict(gate: Gate) -> str:
-    """The whole in one line."""
-    broken = len(gate.ruling.broken) + sum(not rule.fits for rule in gate.ruling.dive)
-    count = len(gate.ruling.judgements) + len(gate.ruling.dive)
-    if not broken:
-        return "fits its limit" if count == 1 else f"fits all {count} limits"
-    if count == 1 and gate.ruling.broken:
-        return f"over its limit by {size_text(gate.ruling.broken[0].over)}"
-    return f"breaks {broken} of {count} limits" if count > 1 else "breaks its limit"
 
 
 def limits(gate: Gate) -> Table:
@@ -205,7 +192,7 @@ def text(gate: Gate, display: Display, top: int = 10) -> str:
     renderer = Renderer(display, glyphs(gate.report.categories, display))
     blocks: list[RenderableType] = [
         renderer.text(
-            f"{gate.report.reference} {verdict(gate)}", "bold green" if gate.fits else "bold red"
+            f"{gate.report.reference} {gate.verdict}", "bold green" if gate.fits else "bold red"
         )
     ]
     if gate.ruling.judgements:
@@ -241,7 +228,7 @@ def _short(gate: Gate) -> str:
     """Where thousands of limits leave no room for a table."""
     from slimmer.formats.markdown import code
 
-    heading = f"### {code(gate.report.reference)} {verdict(gate)}"
+    heading = f"### {code(gate.report.reference)} {gate.verdict}"
     return f"{MARKER}\n{heading}\n\nToo much to show here: see the JSON of the gate.\n"
 
 
@@ -251,7 +238,7 @@ def _markdown(gate: Gate, top: int) -> Iterable[str]:
 
     yield MARKER
     sign = "✅" if gate.fits else "❌"
-    yield f"### {sign} {code(gate.report.reference)} {verdict(gate)}"
+    yield f"### {sign} {code(gate.report.reference)} {gate.verdict}"
     if gate.ruling.judgements:
         yield from markdown_table(limits(gate))
         yield ""
@@ -281,101 +268,4 @@ def _markdown(gate: Gate, top: int) -> Iterable[str]:
 
 def render(gate: Gate) -> str:
     """The gate's word as JSON."""
-    report = gate.report
-    fields: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "fits": gate.fits,
-        "verdict": verdict(gate),
-        "image": {
-            "reference": report.reference,
-            "digest": report.digest,
-            "platform": report.platform,
-            "route": report.route,
-        },
-        "sizes": {
-            "unpacked": report.unpacked,
-            "rootfs": report.rootfs,
-            "packed": report.packed,
-        },
-        "hidden": {"overwritten": report.overwritten, "deleted": report.deleted},
-        "limits": [
-            {
-                "title": judgement.limit.title,
-                "bounds": judgement.limit.bounds,
-                "target": one_line(judgement.limit.target),
-                "source": one_line(judgement.limit.source),
-                "note": one_line(judgement.limit.note),
-                "actual": judgement.actual,
-                "maximum": judgement.maximum,
-                "over": judgement.over,
-                "fits": judgement.fits,
-                "because": [{"name": name, "size": size} for name, size in judgement.because],
-            }
-            for judgement in gate.ruling.judgements
-        ],
-        "dive": [
-            {
-                "rule": one.rule.name,
-                "threshold": one.rule.threshold,
-                "dive": _number(one.score),
-                "true": _number(one.true),
-                "fits": one.fits,
-                "truly_fits": one.truly_fits,
-            }
-            for one in gate.ruling.dive
-        ],
-        "owners": [
-            {
-                "kind": row.kind,
-                "name": row.name,
-                "version": row.version,
-                "size": row.size,
-                "retained": row.retained,
-            }
-            for row in report.owners[:OWNERS]
-        ],
-        "baseline": None,
-        "ladders": [
-            {
-                "policy": proposal.policy,
-                "metric": proposal.metric,
-                "maximum": proposal.maximum,
-                "before": proposal.before,
-                "after": proposal.after,
-                "fits": proposal.fits,
-                "safety": proposal.safety or None,
-                "steps": proposal.steps,
-                "largest": [
-                    {
-                        "target": step.target,
-                        "rule": step.rule,
-                        "safety": step.safety,
-                        "saves": step.saves,
-                        "evidence": step.evidence,
-                    }
-                    for step in proposal.largest
-                ],
-            }
-            for proposal in gate.proposals
-        ],
-        "command": gate.command or None,
-        "notes": list(gate.notes),
-        "problems": list(report.problems),
-    }
-    if gate.comparison is not None:
-        before = gate.comparison.before
-        fields["baseline"] = {
-            "reference": before.reference,
-            "digest": before.digest,
-            "sizes": {
-                "unpacked": before.unpacked,
-                "rootfs": before.rootfs,
-                "packed": before.packed,
-            },
-            "owners": [change_fields(change) for change in gate.comparison.owners],
-        }
-    return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return json.dumps(gate.to_dict(), indent=1, ensure_ascii=False) + "\n"

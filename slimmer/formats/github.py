@@ -14,7 +14,7 @@ from slimmer.formats.findings import findings
 
 if TYPE_CHECKING:
     from slimmer.formats.findings import Finding
-    from slimmer.gate.judge import Gate
+    from slimmer.gate.gate import Gate
     from slimmer.gate.locations import SourceFiles
 
 ANNOTATIONS = 10

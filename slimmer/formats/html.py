@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from slimmer.formats.tables import Cell, Column, Table
-    from slimmer.gate.judge import Gate, Proposal, Ruling
+    from slimmer.gate.gate import Gate, Proposal
+    from slimmer.gate.judge import Ruling
     from slimmer.plan.plan import Plan
     from slimmer.report.comparison import Comparison
-    from slimmer.report.report import LayerRow, OwnerRow, Report
+    from slimmer.report.report import Report
+    from slimmer.report.rows import LayerRow, OwnerRow
 
 COLOURS = {category.value: f"k{number}" for number, category in enumerate(Category)}
 """Category → the name of its colour in `page.css`; it has the same one in every image."""

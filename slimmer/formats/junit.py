@@ -10,7 +10,7 @@ from slimmer.formats.findings import dive_told, told
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slimmer.gate.judge import Gate
+    from slimmer.gate.gate import Gate
 
 
 def render(gate: Gate) -> str:

@@ -16,7 +16,7 @@ from slimmer.formats.findings import RULES, findings
 
 if TYPE_CHECKING:
     from slimmer.formats.findings import Finding
-    from slimmer.gate.judge import Gate
+    from slimmer.gate.gate import Gate
     from slimmer.gate.locations import Location, SourceFiles
 
 SCHEMA = (

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from slimmer.report.reasons import Reasons
-    from slimmer.report.report import FileRow, LayerRow, Report
+    from slimmer.report.report import Report
+    from slimmer.report.rows import FileRow, LayerRow
 
 By = Literal["owner", "category", "layer", "directory", "file"]
 BY: tuple[By, ...] = ("owner", "category", "layer", "directory", "file")

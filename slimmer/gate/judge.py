@@ -6,13 +6,13 @@ gate says so and cannot go on.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from slimmer.attribution import Owner
 from slimmer.gate.limits import GateError
-from slimmer.names import one_line, printable
+from slimmer.names import one_line
 from slimmer.policy import Globs, Selector
 from slimmer.units import exact_text, size_text
 
@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 
     from slimmer.gate import dive
     from slimmer.gate.limits import Limit
-    from slimmer.plan.plan import Plan
     from slimmer.report.comparison import Comparison
     from slimmer.report.report import Report
 
 CAUSES = 5
 """How many of the largest things that make up its bytes a judgement names."""
-LARGEST = 40
-"""How many of its largest steps a proposal tells one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +62,22 @@ class Judgement:
         exact = "" if over.endswith(" B") else f" ({exact_text(self.over)})"
         return f"{title}: {sizes}, over by {over}{exact}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """The judgement as JSON has it."""
+        limit = self.limit
+        return {
+            "title": limit.title,
+            "bounds": limit.bounds,
+            "target": one_line(limit.target),
+            "source": one_line(limit.source),
+            "note": one_line(limit.note),
+            "actual": self.actual,
+            "maximum": self.maximum,
+            "over": self.over,
+            "fits": self.fits,
+            "because": [{"name": name, "size": size} for name, size in self.because],
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class DiveJudgement:
@@ -82,6 +95,21 @@ class DiveJudgement:
     def truly_fits(self) -> bool:
         return not self.rule.broken_by(self.true)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The judgement as JSON has it."""
+        return {
+            "rule": self.rule.name,
+            "threshold": self.rule.threshold,
+            "dive": _number(self.score),
+            "true": _number(self.true),
+            "fits": self.fits,
+            "truly_fits": self.truly_fits,
+        }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
@@ -93,6 +121,17 @@ class Ruling:
     @property
     def fits(self) -> bool:
         return not self.broken and all(judgement.fits for judgement in self.dive)
+
+    @property
+    def verdict(self) -> str:
+        """All judgements in one line."""
+        broken = len(self.broken) + sum(not rule.fits for rule in self.dive)
+        count = len(self.judgements) + len(self.dive)
+        if not broken:
+            return "fits its limit" if count == 1 else f"fits all {count} limits"
+        if count == 1 and self.broken:
+            return f"over its limit by {size_text(self.broken[0].over)}"
+        return f"breaks {broken} of {count} limits" if count > 1 else "breaks its limit"
 
     @property
     def broken(self) -> tuple[Judgement, ...]:
@@ -209,105 +248,3 @@ def _layer_sizes(report: Report, limit: Limit) -> list[tuple[str, int]]:
 
 def _verb(how: str) -> str:
     return "overwrites in" if how == "overwritten" else "deletes from"
-
-
-@dataclass(frozen=True, slots=True)
-class ProposedStep:
-    """One step of a proposal."""
-
-    target: str
-    rule: str
-    safety: str
-    saves: int
-    """Bytes of the proposal's metric."""
-    evidence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """The least risky steps of one policy on the way under a limit."""
-
-    policy: str
-    metric: str
-    maximum: int
-    """Bytes that the image may have."""
-    before: int
-    after: int
-    """Bytes of the result, exact."""
-    largest: tuple[ProposedStep, ...]
-    """The largest LARGEST steps, in the order of the plan: least risk first."""
-    steps: int
-    """How many there are in all."""
-    safety: str
-    """The most that one of them risks; empty where there is none."""
-
-    @classmethod
-    def of(cls, plan: Plan, policy: str) -> Proposal:
-        """What a plan with a budget comes to; `policy` is what names it on the command line."""
-        if plan.budget is None:
-            raise GateError("a proposal leads to a budget")
-        place = 0 if plan.metric == "unpacked" else 1
-        order = sorted(plan.steps, key=lambda step: (-step.saves(plan.metric), step.id))[:LARGEST]
-        kept = {id(step) for step in order}
-        return cls(
-            policy,
-            plan.metric,
-            plan.budget.maximum,
-            plan.before[place],
-            plan.after[place],
-            tuple(
-                ProposedStep(
-                    one_line(printable(step.target)),
-                    step.rule,
-                    str(step.safety),
-                    step.saves(plan.metric),
-                    one_line(printable(step.evidence)),
-                )
-                for step in plan.steps
-                if id(step) in kept
-            ),
-            len(plan.steps),
-            str(max(step.safety for step in plan.steps)) if plan.steps else "",
-        )
-
-    @property
-    def fits(self) -> bool:
-        return self.after <= self.maximum
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def read(cls, text: str) -> Proposal:
-        """What `to_json` wrote; raises ValueError, TypeError or KeyError for anything else."""
-        fields = json.loads(text)
-        return cls(
-            **{**fields, "largest": tuple(ProposedStep(**step) for step in fields["largest"])}
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """All that a release gate found out: what every output of it shows."""
-
-    report: Report
-    ruling: Ruling
-    comparison: Comparison | None = None
-    """With the baseline."""
-    proposals: tuple[Proposal, ...] = ()
-    """What the policies come to that were tried, boldest last; empty where the image fits."""
-    command: str = ""
-    """What to run to get under the limits."""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def fits(self) -> bool:
-        return self.ruling.fits
-
-    @property
-    def best(self) -> Proposal | None:
-        """The least risky proposal that fits; where none does, the first that comes closest."""
-        for proposal in self.proposals:
-            if proposal.fits:
-                return proposal
-        return min(self.proposals, key=lambda proposal: proposal.after, default=None)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from slimmer.gate.judge import Judgement
-    from slimmer.report.report import OwnerRow, Report
+    from slimmer.report.report import Report
+    from slimmer.report.rows import OwnerRow
 
 
 @dataclass(frozen=True, slots=True)

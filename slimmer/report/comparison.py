@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from slimmer.report.report import DIRECTORIES, FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from slimmer.report.report import OwnerRow, Report
+    from slimmer.report.report import Report
+    from slimmer.report.rows import OwnerRow
+
+SCHEMA_VERSION = 1
+"""Within one version fields are only ever added to `to_dict`."""
+LISTED = 1000
+"""How many folders, and how many files, `to_dict` tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,18 @@ class Change:
         )
         return after - before
 
+    def to_dict(self) -> dict[str, Any]:
+        """The change as JSON has it."""
+        return {
+            "name": self.name,
+            "before": self.before,
+            "after": self.after,
+            "growth": self.growth,
+            "before_version": self.before_version,
+            "after_version": self.after_version,
+            "unlisted": self.unlisted,
+        }
+
     @property
     def version(self) -> str:
         """`1.2`, or `1.2 → 1.3` where it changed."""
@@ -43,6 +61,10 @@ class Change:
         if not self.after_version:
             return self.before_version
         return f"{self.before_version} → {self.after_version}"
+
+
+ComparisonTable = Literal["sizes", "owners", "categories", "layers", "directories", "files"]
+"""Tables of a comparison that can be had as records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +83,40 @@ class Comparison:
     """Visible files; of a saved report the largest ones only."""
     partial: bool
     """Whether folders and files come from lists of the largest ones only."""
+
+    def __repr__(self) -> str:
+        growth = self.after.unpacked - self.before.unpacked
+        return (
+            f"Comparison({self.before.reference!r}, {self.after.reference!r},"
+            f" unpacked={growth:+}, {len(self.owners)} owners changed)"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The changes as `changes.schema.json` describes them."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "same": self.same,
+            **{
+                side: {
+                    "reference": report.reference,
+                    "digest": report.digest,
+                    "platform": report.platform,
+                }
+                for side, report in (("before", self.before), ("after", self.after))
+            },
+            "sizes": [change.to_dict() for change in self.sizes],
+            "owners": [change.to_dict() for change in self.owners],
+            "categories": [change.to_dict() for change in self.categories],
+            "layers": [change.to_dict() for change in self.layers],
+            "directories": _listed(self.directories),
+            "files": _listed(self.files),
+            "partial": self.partial,
+        }
+
+    def records(self, table: ComparisonTable = "owners") -> list[dict[str, Any]]:
+        """The changes of one kind as plain records: what pandas, polars and csv take."""
+        changes: tuple[Change, ...] = getattr(self, table)
+        return [change.to_dict() for change in changes]
 
     @classmethod
     def of(
@@ -244,3 +300,10 @@ def _ranked(changes: Iterable[Change]) -> tuple[Change, ...]:
             key=lambda change: (-abs(change.growth), change.name, change.version),
         )
     )
+
+
+def _listed(changes: tuple[Change, ...]) -> dict[str, Any]:
+    return {
+        "count": len(changes),
+        "largest": [change.to_dict() for change in changes[:LISTED]],
+    }

@@ -9,13 +9,22 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from slimmer.categories import by_name
 from slimmer.names import matcher, one_line, printable
+from slimmer.report.rows import (
+    DirectoryRow,
+    DisputeRow,
+    FileRow,
+    Filter,
+    HiddenRow,
+    LayerRow,
+    OwnerRow,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slimmer.analysis.dependencies import DependencyGraph
     from slimmer.attribution import Attribution, Claim, Owner
@@ -23,6 +32,8 @@ if TYPE_CHECKING:
     from slimmer.image import Layer
     from slimmer.index import Index
 
+SCHEMA_VERSION = 1
+"""Within one version fields are only ever added to `to_dict`."""
 FILES = 100
 """How many of the largest files a report lists."""
 DIRECTORIES = 500
@@ -33,104 +44,17 @@ CAUSES = 5
 """How many of the largest causes each row of hidden bytes names."""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerRow:
-    """One owner's visible bytes."""
-
-    kind: str
-    name: str
-    version: str
-    size: int
-    retained: int | None
-    """Bytes that leave with it and all that only it needs; None where nothing tells."""
-    files: int
-    categories: Mapping[str, int]
-    """Bytes by category, largest first."""
-    layers: Mapping[int, int]
-    """Bytes by number of the layer that holds them, in order of the layers."""
-
-    @property
-    def label(self) -> str:
-        """`pip:torch 2.9.0`, as `str(Owner)`."""
-        label = f"{self.kind}:{self.name}" if self.name else self.kind
-        return f"{label} {self.version}" if self.version else label
-
-
-@dataclass(frozen=True, slots=True)
-class LayerRow:
-    """One layer's bytes, and what became of them."""
-
-    number: int
-    diff_id: str
-    digest: str | None
-    """Digest of the compressed blob."""
-    command: str
-    """What made it, without the noise that builders put around it."""
-    size: int
-    packed: int | None
-    overwritten: int
-    deleted: int
-    seconds: float | None
-    """Time it took to build by the history's timestamps."""
-    members: int
-
-
-@dataclass(frozen=True, slots=True)
-class HiddenRow:
-    """Bytes of one layer that one later layer (or the layer itself) hides in one way."""
-
-    layer: int
-    """Number of the layer that holds them."""
-    by: int
-    """Number of the layer that hides them."""
-    how: str
-    """`overwritten` or `deleted`."""
-    size: int
-    files: int
-    largest: tuple[tuple[str, int], ...]
-    """The paths that hide the most, with the bytes they hide: a file, or a removed directory."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """One visible file."""
-
-    path: str
-    size: int
-    owner: str
-    category: str
-    layer: int
-    device_code: Mapping[str, int]
-    """Bytes by GPU architecture, where its inside was read."""
-    debug: int | None
-    """Bytes of debug sections and of symbols that no loader reads; None where it was not read."""
-
-
-@dataclass(frozen=True, slots=True)
-class DirectoryRow:
-    """One directory with all that lies below it."""
-
-    path: str
-    size: int
-    files: int
-
-
-@dataclass(frozen=True, slots=True)
-class DisputeRow:
-    """A path that several owners claim by name."""
-
-    path: str
-    kept: str
-    refused: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What a report was narrowed to: files whose path, or whose owner's name, fits a pattern."""
-
-    pattern: str
-    size: int
-    files: int
+ReportTable = Literal[
+    "owners",
+    "owner_categories",
+    "owner_layers",
+    "categories",
+    "layers",
+    "hidden",
+    "files",
+    "directories",
+]
+"""Tables of a report that can be had as records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +86,12 @@ class Report:
     problems: tuple[str, ...]
     filter: Filter | None = None
     """Narrows hidden, owners, categories, files and directories; the sums stay the image's."""
+
+    def __repr__(self) -> str:
+        return (
+            f"Report({self.reference!r}, {len(self.owners)} owners, unpacked={self.unpacked},"
+            f" rootfs={self.rootfs}, packed={self.packed})"
+        )
 
     @classmethod
     def of(
@@ -219,6 +149,98 @@ class Report:
             if pattern is None
             else Filter(one_line(pattern), sum(sums.categories.values()), sums.files),
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as `report.schema.json` describes it."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "image": {
+                "reference": self.reference,
+                "digest": self.digest,
+                "platform": self.platform,
+                "route": self.route,
+            },
+            "sizes": {
+                "unpacked": self.unpacked,
+                "rootfs": self.rootfs,
+                "packed": self.packed,
+            },
+            "hidden": {"overwritten": self.overwritten, "deleted": self.deleted},
+            "filter": self.filter and self.filter.to_dict(),
+            "owners": [row.to_dict() for row in self.owners],
+            "categories": self.categories,
+            "layers": [row.to_dict() for row in self.layers],
+            "hidden_by": [row.to_dict() for row in self.hidden],
+            "files": [row.to_dict() for row in self.files],
+            "directories": [row.to_dict() for row in self.directories],
+            "disputes": {
+                "count": self.disputed,
+                "paths": [row.to_dict() for row in self.disputes],
+            },
+            "problems": list(self.problems),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Report:
+        """What `to_dict` gave; raises TypeError, KeyError, ValueError or AttributeError else."""
+        narrowed = fields["filter"]
+        return cls(
+            **fields["image"],
+            **fields["sizes"],
+            **fields["hidden"],
+            hidden=tuple(map(HiddenRow.from_dict, fields["hidden_by"])),
+            owners=tuple(map(OwnerRow.from_dict, fields["owners"])),
+            categories=fields["categories"],
+            layers=tuple(
+                LayerRow(number=number, **row) for number, row in enumerate(fields["layers"])
+            ),
+            files=tuple(map(FileRow.from_dict, fields["files"])),
+            directories=tuple(DirectoryRow(**row) for row in fields["directories"]),
+            disputes=tuple(
+                DisputeRow(row["path"], row["kept"], tuple(row["refused"]))
+                for row in fields["disputes"]["paths"]
+            ),
+            disputed=fields["disputes"]["count"],
+            problems=tuple(fields["problems"]),
+            filter=narrowed and Filter(**narrowed),
+        )
+
+    def records(self, table: ReportTable = "owners") -> list[dict[str, Any]]:
+        """A table as plain records, one value in a cell: what pandas, polars and csv take.
+
+        `owner_categories` and `owner_layers` are the two shares of each owner in long form.
+        Raises KeyError for a table that there is not.
+        """
+        make: Callable[[], list[dict[str, Any]]] = {
+            "owners": lambda: [_scalars(row) for row in self.owners],
+            "owner_categories": lambda: [
+                {"owner": row.label, "category": category, "size": size}
+                for row in self.owners
+                for category, size in row.categories.items()
+            ],
+            "owner_layers": lambda: [
+                {"owner": row.label, "layer": layer, "size": size}
+                for row in self.owners
+                for layer, size in row.layers.items()
+            ],
+            "categories": lambda: [
+                {"category": category, "size": size} for category, size in self.categories.items()
+            ],
+            "layers": lambda: [_scalars(row) for row in self.layers],
+            "hidden": lambda: [_scalars(row) for row in self.hidden],
+            "files": lambda: [_scalars(row) for row in self.files],
+            "directories": lambda: [_scalars(row) for row in self.directories],
+        }[table]
+        return make()
+
+
+def _scalars(row: OwnerRow | LayerRow | HiddenRow | FileRow | DirectoryRow) -> dict[str, Any]:
+    fields = {name: getattr(row, name) for name in row.__dataclass_fields__}
+    return {
+        name: value
+        for name, value in fields.items()
+        if value is None or isinstance(value, str | int | float)
+    }
 
 
 _NOP = re.compile(r"/bin/sh -c #\(nop\)\s*")

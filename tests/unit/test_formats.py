@@ -23,7 +23,8 @@ from slimmer.formats import markdown, text
 from slimmer.formats.console import Display, shorten
 from slimmer.formats.tables import BY
 from slimmer.names import printable
-from slimmer.report.report import (
+from slimmer.report.report import Report
+from slimmer.report.rows import (
     DirectoryRow,
     DisputeRow,
     FileRow,
@@ -31,7 +32,6 @@ from slimmer.report.report import (
     HiddenRow,
     LayerRow,
     OwnerRow,
-    Report,
 )
 
 GB, MB, KB = 10**9, 10**6, 10**3

@@ -17,7 +17,8 @@ from rich.cells import cell_len
 
 from slimmer.formats import findings, gate, github, junit, sarif
 from slimmer.formats.console import Display
-from slimmer.gate.judge import Gate, judge
+from slimmer.gate.gate import Gate
+from slimmer.gate.judge import judge
 from slimmer.gate.limits import Limit
 from slimmer.gate.locations import SourceFiles
 from slimmer.units import exact_text, size_text

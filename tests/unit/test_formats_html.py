@@ -16,7 +16,7 @@ import pytest
 from slimmer import cli
 from slimmer.formats import html, markup
 from slimmer.formats import json as json_format
-from slimmer.gate.judge import Gate
+from slimmer.gate.gate import Gate
 from slimmer.units import share_text, size_text
 
 if TYPE_CHECKING:

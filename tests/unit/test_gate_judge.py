@@ -17,7 +17,8 @@ from slimmer.attribution import Attribution
 from slimmer.categories import Category
 from slimmer.errors import SlimmerError
 from slimmer.evidence import Evidence
-from slimmer.gate.judge import Gate, Proposal, Ruling, judge
+from slimmer.gate.gate import Gate, Proposal
+from slimmer.gate.judge import Ruling, judge
 from slimmer.gate.limits import (
     GateError,
     Limit,

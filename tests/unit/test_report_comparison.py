@@ -16,7 +16,8 @@ from slimmer.formats import comparison as changes
 from slimmer.formats.console import Display
 from slimmer.formats.tables import BY
 from slimmer.report.comparison import Change, Comparison
-from slimmer.report.report import DIRECTORIES, DirectoryRow, OwnerRow
+from slimmer.report.report import DIRECTORIES
+from slimmer.report.rows import DirectoryRow, OwnerRow
 
 COMPARISON = Comparison.of(BEFORE, REPORT)
 

@@ -13,7 +13,8 @@ from slimmer.elf.contents import Binary
 from slimmer.evidence import Evidence
 from slimmer.image import Digest, History, Layer
 from slimmer.index import Index
-from slimmer.report.report import HiddenRow, OwnerRow, Report, command
+from slimmer.report.report import Report, command
+from slimmer.report.rows import HiddenRow, OwnerRow
 
 TORCH = Owner("pip", "torch", "2.9.0")
 LIBC = Owner("deb", "libc6", "2.36")
