@@ -53,6 +53,9 @@ class Claim:
     provides: tuple[str, ...] = ()
     """Further names under which the owner meets a requirement, as its metadata writes them."""
 
+    def __repr__(self) -> str:
+        return f"Claim({str(self.owner)!r}, {len(self.files)} files, {len(self.trees)} trees)"
+
 
 class Rule(Protocol):
     """One way of telling owners; the files of `slimmer/owners` each hold one."""
@@ -78,7 +81,12 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """The ledger of an image: every visible path with its owner, its category and its bytes."""
+    """The ledger of an image: every visible path with its owner, its category and its bytes.
+
+    >>> ledger = session.inspect().ledger
+    >>> sum(ledger.size_of.values()) == ledger.index.rootfs
+    True
+    """
 
     index: Index
     claim_of: Mapping[bytes, Claim]
@@ -92,6 +100,12 @@ class Attribution:
     """Every claim that was made, in the order of the rules."""
     binaries: Mapping[bytes, Binary] = field(default_factory=dict)
     """Path → what is inside a large ELF file, where it was read."""
+
+    def __repr__(self) -> str:
+        return (
+            f"Attribution({self.index.image.reference!r}, {len(self.claims)} claims,"
+            f" {len(self.claim_of)} paths)"
+        )
 
     @classmethod
     def of(

@@ -11,6 +11,12 @@ class SlimmerError(Exception):
 
     A result (an image over its budget) is not an error, and something odd inside an image is a
     recorded problem; both are values.
+
+    >>> try:
+    ...     slimmer.open("./none.tar")
+    ... except slimmer.SlimmerError as error:
+    ...     error.message
+    'there is no file or folder ./none.tar'
     """
 
     def __init__(self, message: str, hint: str = "") -> None:

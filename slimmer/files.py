@@ -71,6 +71,9 @@ class Files:
     lost: Mapping[int, tuple[Header, ...]]
     """Layer → its hard links to nothing: unpackers stumble over them."""
 
+    def __repr__(self) -> str:
+        return f"Files({len(self.by_path)} names of files with several)"
+
     @classmethod
     def of(cls, layers: Sequence[LayerIndex]) -> Files:
         """Lead every hard link back to the member that it means; linear in members."""

@@ -79,7 +79,11 @@ class Digest(str):
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What an image runs on (OCI `image-index.md`, platform)."""
+    """What an image runs on (OCI `image-index.md`, platform).
+
+    >>> slimmer.Platform.parse("linux/arm64")
+    Platform(os='linux', architecture='arm64', variant='')
+    """
 
     os: str
     architecture: str
@@ -176,6 +180,10 @@ class Config:
     command: tuple[str, ...]
     user: str
     healthcheck: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        # Without the environment: it holds secrets, and a notebook's output is often shared.
+        return f"Config({str(self.platform)!r}, {len(self.diff_ids)} layers)"
 
     @classmethod
     def parse(cls, raw: bytes) -> Config:
@@ -305,10 +313,17 @@ class Layer:
     seconds: float | None = None
     """Time it took to build by the timestamps of the history, where they tell."""
 
+    def __repr__(self) -> str:
+        return f"Layer({self.diff_id[:19]!r}, packed={self.packed})"
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A container image: one config and its layers, lowest first."""
+    """A container image: one config and its layers, lowest first.
+
+    >>> slimmer.open("app.tar").layers[0].diff_id[:10]
+    'sha256:07a'
+    """
 
     reference: str
     """What the user called it."""
@@ -322,6 +337,10 @@ class Image:
     """What is odd about the image but does not stop it from being read."""
     origin: Origin | None = None
     """Where it lies, for an image that lies in files."""
+
+    def __repr__(self) -> str:
+        platform = str(self.platform)
+        return f"Image({self.reference!r}, {platform!r}, {len(self.layers)} layers)"
 
     @classmethod
     def of(

@@ -72,6 +72,9 @@ class LayerIndex:
     size: int
     """Σ `size` of the members in bytes."""
 
+    def __repr__(self) -> str:
+        return f"LayerIndex({self.number}, {len(self.headers)} members, size={self.size})"
+
     @property
     def overwritten(self) -> int:
         return sum(hidden.size for hidden in self.hidden if hidden.how == "overwritten")
@@ -83,7 +86,11 @@ class LayerIndex:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The layers of an image laid over one another."""
+    """The layers of an image laid over one another.
+
+    >>> session.index
+    Index('app.tar', 9 layers, 553 visible paths)
+    """
 
     image: Image
     layers: tuple[LayerIndex, ...]
@@ -96,6 +103,12 @@ class Index:
     files: Files
     """The files that have several names."""
     problems: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Index({self.image.reference!r}, {len(self.layers)} layers,"
+            f" {len(self.visible)} visible paths)"
+        )
 
     @classmethod
     def scan(

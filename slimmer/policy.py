@@ -48,7 +48,11 @@ class PolicyError(SlimmerError):
 
 
 class Safety(IntEnum):
-    """What a step may change for the programs in the image; see DESIGN, Safety of a step."""
+    """What a step may change for the programs in the image; see DESIGN, Safety of a step.
+
+    >>> slimmer.Safety.SAFE < slimmer.Safety.CAUTION < slimmer.Safety.RISKY
+    True
+    """
 
     SAFE = 0
     """Cannot change what any program does."""
@@ -184,7 +188,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Named rules, and what stays in spite of them."""
+    """Named rules, and what stays in spite of them.
+
+    >>> slimmer.named_policy("balanced").safety
+    <Safety.CAUTION: 1>
+    """
 
     name: str
     rules: tuple[Rule, ...]
@@ -195,6 +203,9 @@ class Policy:
     safety: Safety = Safety.SAFE
     """The most that a step may risk unless the user says otherwise."""
     description: str = ""
+
+    def __repr__(self) -> str:
+        return f"Policy({self.name!r}, {len(self.rules)} rules, {self.safety})"
 
     @classmethod
     def parse(cls, text: str, source: str, find: Callable[[str, str], Policy]) -> Policy:

@@ -32,6 +32,9 @@ def parse_size(text: object, where: str) -> int:
 
     `where` names the place of the text in the error. A bare `4G` is refused: half the tools read it
     as 10⁹ and the other half as 2³⁰.
+
+    >>> slimmer.parse_size("1.5 MB", "the example")
+    1500000
     """
     match = _SIZE.match(text.strip()) if isinstance(text, str) else None
     factor = _FACTORS.get(match[2].lower()) if match else None

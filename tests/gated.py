@@ -10,7 +10,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from slimmer.gate import dive
-from slimmer.gate.gate import Gate, Proposal, ProposedStep
+from slimmer.gate.gate import Gate, Remedy, RemedyStep
 from slimmer.gate.judge import DiveJudgement, judge
 from slimmer.gate.limits import Limit, growth
 from slimmer.gate.locations import SourceFile, SourceFiles
@@ -90,15 +90,11 @@ SOURCE_FILES = SourceFiles(
     ),
 )
 COMPARISON = Comparison.of(BEFORE, REPORT)
-CACHES = ProposedStep(
-    "cache:pip", "package-manager-caches", "safe", 586_573_307, "nothing reads it"
-)
-DEVICE_CODE = ProposedStep(
-    "pip:torch 2.9.0", "device-code", "caution", 3_800_000_000, "keeps sm_90"
-)
-PROPOSALS = (
-    Proposal("safe", "unpacked", 4 * GB, REPORT.unpacked, 7_900 * MB, (CACHES,), 1, "safe"),
-    Proposal("balanced", "unpacked", 4 * GB, REPORT.unpacked, 3_999_999_999,
+CACHES = RemedyStep("cache:pip", "package-manager-caches", "safe", 586_573_307, "nothing reads it")
+DEVICE_CODE = RemedyStep("pip:torch 2.9.0", "device-code", "caution", 3_800_000_000, "keeps sm_90")
+REMEDIES = (
+    Remedy("safe", "unpacked", 4 * GB, REPORT.unpacked, 7_900 * MB, (CACHES,), 1, "safe"),
+    Remedy("balanced", "unpacked", 4 * GB, REPORT.unpacked, 3_999_999_999,
              (CACHES, DEVICE_CODE), 289, "caution"),
 )  # fmt: skip
 SCORE = dive.Score(REPORT.unpacked, 0.9844212134184309, 32_025, 0.4834911001404049)
@@ -110,7 +106,7 @@ GATE = Gate(
     REPORT,
     replace(judge(LIMITS, REPORT, COMPARISON), dive=DIVE),
     COMPARISON,
-    PROPOSALS,
+    REMEDIES,
     "slimmer slim app:1.1 --max 4GB --policy balanced -t app:1.1-slim",
     ("a note",),
 )
@@ -156,12 +152,12 @@ def hostile(name: bytes | str) -> Gate:
         Limit("layer", 1, source=shown, note=shown),
         Limit("forbidden", 0, "*", source=shown),
     ]
-    step = ProposedStep(shown, shown, "safe", 5, shown)
+    step = RemedyStep(shown, shown, "safe", 5, shown)
     return Gate(
         report,
         replace(judge(limits, report, comparison), dive=DIVE),
         comparison,
-        tuple(replace(proposal, policy=shown, largest=(step,)) for proposal in PROPOSALS),
+        tuple(replace(remedy, policy=shown, largest=(step,)) for remedy in REMEDIES),
         f"slimmer slim {shown}",
         (shown,),
     )

@@ -13,7 +13,7 @@ from slimmer.attribution import Attribution, Claim, Owner
 from slimmer.elf.contents import look
 from slimmer.evidence import Evidence
 from slimmer.formats import html
-from slimmer.gate.gate import Proposal, ProposedStep
+from slimmer.gate.gate import Remedy, RemedyStep
 from slimmer.gate.judge import Ruling, judge
 from slimmer.gate.limits import Limit
 from slimmer.index import Index
@@ -122,15 +122,15 @@ def ruled(report: Report) -> Ruling:
     return judge(limits, report, grown(report))
 
 
-def proposal(report: Report) -> Proposal:
+def remedy(report: Report) -> Remedy:
     """Steps that name the largest owners."""
     largest = tuple(
-        ProposedStep(row.label, f"rule-{number}", "safe", row.size // 2, "two files <b>")
+        RemedyStep(row.label, f"rule-{number}", "safe", row.size // 2, "two files <b>")
         for number, row in enumerate(report.owners[:4])
     )
     saved = sum(step.saves for step in largest)
     unpacked = report.unpacked
-    return Proposal(
+    return Remedy(
         *("balanced", "unpacked", unpacked * 4 // 5, unpacked, unpacked - saved, largest),
         steps=len(largest),
         safety="safe",
@@ -147,7 +147,7 @@ def page(made: tuple[Report, Tree], *, gate: bool = True) -> str:
         tree,
         comparison=grown(report),
         ruling=ruled(report),
-        proposals=(proposal(report),),
+        remedies=(remedy(report),),
         command=f"slimmer slim '{report.reference}' --max 4GB",
         notes=(report.reference, "a note"),
     )

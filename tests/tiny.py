@@ -154,7 +154,12 @@ def image(
     )
 
 
-def oci(tars: Iterable[bytes], folder: str | None = None, created_by: Iterable[str] = ()) -> str:
+def oci(
+    tars: Iterable[bytes],
+    folder: str | None = None,
+    created_by: Iterable[str] = (),
+    runtime: Mapping[str, object] | None = None,
+) -> str:
     """Write an OCI layout with uncompressed layers, tagged `latest`, and return its folder."""
     root = Path(folder or tempfile.mkdtemp(prefix="tiny-oci-"))
     blobs = root / "blobs" / "sha256"
@@ -169,7 +174,9 @@ def oci(tars: Iterable[bytes], folder: str | None = None, created_by: Iterable[s
     manifest = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": put(config(tars, created_by), "application/vnd.oci.image.config.v1+json"),
+        "config": put(
+            config(tars, created_by, runtime), "application/vnd.oci.image.config.v1+json"
+        ),
         "layers": [put(tar, "application/vnd.oci.image.layer.v1.tar") for tar in tars],
     }
     entry = put(json.dumps(manifest).encode(), "application/vnd.oci.image.manifest.v1+json")

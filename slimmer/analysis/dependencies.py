@@ -46,7 +46,12 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class DependencyGraph:
-    """What each owner requires, and what would leave with it."""
+    """What each owner requires, and what would leave with it.
+
+    >>> graph = session.inspect().graph
+    >>> [str(owner) for owner in graph.find("anyio")]
+    ['pip:anyio 3.7.1']
+    """
 
     distributions: Mapping[Owner, Distribution]
     roots: tuple[Owner, ...]
@@ -54,6 +59,9 @@ class DependencyGraph:
     _dominated: Mapping[Owner, tuple[Owner, ...]] = field(repr=False)
     """Owner → those that only it keeps, without what they keep in turn: the dominator tree."""
     _retained: Mapping[Owner, int] = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"DependencyGraph({len(self.distributions)} distributions, {len(self.roots)} roots)"
 
     @classmethod
     def of(cls, ledger: Attribution) -> DependencyGraph:

@@ -33,6 +33,9 @@ class Facts:
     ledger: Attribution
     graph: DependencyGraph
 
+    def __repr__(self) -> str:
+        return f"Facts({self.index.image.reference!r})"
+
     @property
     def index(self) -> Index:
         return self.ledger.index

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from slimmer.app.policies import policy_for, shipped_names
 if TYPE_CHECKING:
     from slimmer.app.options import BudgetOptions, PlanOptions
     from slimmer.app.session import Session
-    from slimmer.gate.gate import Gate, Proposal
+    from slimmer.gate.gate import Gate, Remedy
     from slimmer.gate.judge import Ruling
     from slimmer.plan.steps import Metric
     from slimmer.policy import Policy
@@ -33,7 +33,7 @@ def with_advice(gate: Gate, session: Session, options: BudgetOptions) -> Gate:
     aim = _aim(ruling, gate.comparison)
     if aim is not None:
         metric, maximum = aim
-        gate = replace(gate, proposals=_proposals(metric, maximum, session, options.plan))
+        gate = replace(gate, remedies=_remedies(metric, maximum, session, options.plan))
         best = gate.best
         if best is not None and best.fits:
             wanted = ["--max", size_argument(maximum)]
@@ -74,28 +74,33 @@ def _aim(ruling: Ruling, comparison: Comparison | None) -> tuple[Metric, int] | 
     return metric, aims[metric][0]
 
 
-def _proposals(
+def _remedies(
     metric: Metric, maximum: int, session: Session, options: PlanOptions
-) -> tuple[Proposal, ...]:
+) -> tuple[Remedy, ...]:
     """What the policies come to, least risky first, until one fits; kept for the next run."""
-    from slimmer.gate.gate import Proposal
+    from slimmer.gate.gate import Remedy
     from slimmer.plan.steps import Budget
 
-    proposals: list[Proposal] = []
+    remedies: list[Remedy] = []
     for name, policy in _policies(options):
 
         def make(policy: Policy = policy, name: str = name) -> str:
             plan = session.planner.plan(policy, Budget(maximum, metric), options.accept)
-            return Proposal.of(plan, name).to_json()
+            return Remedy.of(plan, name).to_json()
 
         # Which wheel a swap finds depends on more than the image.
         asks = any(rule.action == "swap" for rule in policy.rules)
-        question = ("ladder", repr(policy), options.accept, metric, maximum, name)
+        question = ("remedy", _said(policy), options.accept, metric, maximum, name)
         text = make() if asks and options.swap else session.cached(question, make)
-        proposals.append(Proposal.read(text))
-        if proposals[-1].fits:
+        remedies.append(Remedy.read(text))
+        if remedies[-1].fits:
             break
-    return tuple(proposals)
+    return tuple(remedies)
+
+
+def _said(policy: Policy) -> str:
+    """All that a policy says; its `repr` is short."""
+    return repr(tuple(getattr(policy, field.name) for field in fields(policy)))
 
 
 def _policies(options: PlanOptions) -> list[tuple[str, Policy]]:

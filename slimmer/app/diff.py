@@ -33,7 +33,11 @@ def _report(side: Session | Report) -> Report:
 
 
 def saved_report(name: str) -> Report | None:
-    """The report that `slimmer inspect -o` saved in a file; None where the name means an image."""
+    """The report that `slimmer inspect -o` saved in a file; None where the name means an image.
+
+    >>> saved_report("app.tar") is None
+    True
+    """
     from slimmer.formats import json
 
     path = Path(name)

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the work of a stage is."""
+    """How far the work of a stage is.
+
+    >>> told = []
+    >>> _ = slimmer.Session.open("app.tar", listener=told.append).index
+    >>> sorted({event.stage for event in told if isinstance(event, slimmer.Progress)})
+    ['opening the image', 'reading layers']
+    """
 
     stage: str
     """What is being done, for people: `reading layers`."""
@@ -31,19 +37,39 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Nothing is being done until progress is told again."""
+    """Nothing is being done until progress is told again.
+
+    >>> told = []
+    >>> _ = slimmer.Session.open("app.tar", listener=told.append)
+    >>> told[-1]
+    Idle()
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that may be of interest, in one line."""
+    """Something that may be of interest, in one line.
+
+    >>> told = []
+    >>> options = slimmer.PlanOptions(keep=("pip:none",))
+    >>> _ = slimmer.Session.open("app.tar", listener=told.append).plan(options)
+    >>> [event.text for event in told if isinstance(event, slimmer.Note)]
+    ['--keep pip:none fits nothing in this image']
+    """
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Problems:
-    """What is odd about an image whose result does not say so itself."""
+    """What is odd about an image whose result does not say so itself.
+
+    >>> told = []
+    >>> listening = slimmer.Session.open("app.tar", listener=told.append)
+    >>> _ = listening.slim("docker-archive:slim.tar", slimmer.SlimOptions(static=True))
+    >>> sum(isinstance(event, slimmer.Problems) for event in told)
+    1
+    """
 
     reference: str
     texts: tuple[str, ...]
@@ -51,21 +77,42 @@ class Problems:
 
 @dataclass(frozen=True, slots=True)
 class PlanMade:
-    """The plan that is going to be carried out."""
+    """The plan that is going to be carried out.
+
+    >>> told = []
+    >>> listening = slimmer.Session.open("app.tar", listener=told.append)
+    >>> _ = listening.slim("docker-archive:slim.tar", slimmer.SlimOptions(static=True))
+    >>> sum(isinstance(event, slimmer.PlanMade) for event in told)
+    1
+    """
 
     plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
 class ImageWritten:
-    """The result is written, and not yet checked."""
+    """The result is written, and not yet checked.
+
+    >>> told = []
+    >>> listening = slimmer.Session.open("app.tar", listener=told.append)
+    >>> _ = listening.slim("docker-archive:slim.tar", slimmer.SlimOptions(static=True))
+    >>> sum(isinstance(event, slimmer.ImageWritten) for event in told)
+    1
+    """
 
     written: Written
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The result was checked; where it does not hold it is going to be removed again."""
+    """The result was checked; where it does not hold it is going to be removed again.
+
+    >>> told = []
+    >>> listening = slimmer.Session.open("app.tar", listener=told.append)
+    >>> _ = listening.slim("docker-archive:slim.tar", slimmer.SlimOptions(static=True))
+    >>> sum(isinstance(event, slimmer.Verified) for event in told)
+    1
+    """
 
     verdict: Verdict
 
@@ -79,7 +126,15 @@ def ignore(event: Event) -> None:
 
 
 class Reporter:
-    """Tells a listener how far the work is; `Idle` once the outermost piece of it is over."""
+    """Tells a listener how far the work is; `Idle` once the outermost piece of it is over.
+
+    >>> told = []
+    >>> reporter = slimmer.Reporter(told.append)
+    >>> with reporter.working():
+    ...     reporter.stage("reading")(1, 2)
+    >>> told[1:]
+    [Progress(stage='reading', done=1, total=2, unit=''), Idle()]
+    """
 
     __slots__ = ("_depth", "tell")
 

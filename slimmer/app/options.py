@@ -27,7 +27,11 @@ NO_SETTINGS = Settings()
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What a plan may do."""
+    """What a plan may do.
+
+    >>> session.plan(slimmer.PlanOptions(keep=("pip:toolz",))).policy
+    'safe'
+    """
 
     policy: str = ""
     """Name of a shipped policy, or the path of a file; the settings' or `safe` if empty."""
@@ -68,7 +72,11 @@ class PlanOptions:
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """What to check of a result, and what it was made by."""
+    """What to check of a result, and what it was made by.
+
+    >>> slimmer.VerifyOptions(trials=slimmer.Trials(runs=("python -V",))).must_run
+    True
+    """
 
     trials: Trials | None = None
     """What to try in containers; None for what can be tried without being told."""
@@ -93,7 +101,11 @@ class VerifyOptions:
 
 @dataclass(frozen=True, slots=True)
 class SlimOptions:
-    """How a smaller image is made, and how it is checked."""
+    """How a smaller image is made, and how it is checked.
+
+    >>> slimmer.SlimOptions(mode="flatten", static=True).mode
+    'flatten'
+    """
 
     plan: PlanOptions = PlanOptions()
     plan_file: str = ""
@@ -114,7 +126,11 @@ class SlimOptions:
 
 @dataclass(frozen=True, slots=True)
 class BudgetOptions:
-    """Which limits an image is judged by, and where its findings point to."""
+    """Which limits an image is judged by, and where its findings point to.
+
+    >>> session.budget(slimmer.BudgetOptions(maximum=4_000_000)).fits
+    True
+    """
 
     maximum: int | None = None
     """Bytes of `metric` that the image may have."""
@@ -152,13 +168,15 @@ class BudgetOptions:
         )
 
 
-def budget(maximum: str | None, metric: str | None, where: str = "--max") -> Budget | None:
-    """A budget from text such as `4GB`; None where there is none. Raises SlimmerError."""
-    if maximum is None:
-        return None
+def parse_budget(maximum: str, metric: str = "unpacked", where: str = "budget") -> Budget:
+    """A budget from text: `4GB` in units of 10⁹ bytes, `4GiB` of 2³⁰. Raises SlimmerError.
+
+    >>> slimmer.parse_budget("4GiB")
+    Budget(maximum=4294967296, metric='unpacked')
+    """
     from slimmer.plan.steps import Budget
 
-    return Budget.of(parse_size(maximum, where), metric or "unpacked")
+    return Budget.of(parse_size(maximum, where), metric)
 
 
 def accepted(level: str | None, where: str = "--accept") -> Safety | None:

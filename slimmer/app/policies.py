@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from slimmer.app.settings import FILES, load
+from slimmer.app.settings import FILES, load_settings
 from slimmer.policy import Policy, Safety, find, shipped
 
 if TYPE_CHECKING:
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def shipped_policies() -> tuple[Policy, ...]:
-    """The policies that come with slimmer, by name."""
+    """The policies that come with slimmer, by name.
+
+    >>> [policy.name for policy in slimmer.shipped_policies()]
+    ['aggressive', 'balanced', 'safe']
+    """
     return tuple(find(name, "") for name in shipped_names())
 
 
@@ -23,14 +27,22 @@ def shipped_names() -> list[str]:
 
 
 def named_policy(name: str) -> Policy:
-    """The policy of that name or file, or the one that a settings file is. Raises SlimmerError."""
+    """The policy of that name or file, or the one that a settings file is. Raises SlimmerError.
+
+    >>> slimmer.named_policy("safe").safety
+    <Safety.SAFE: 0>
+    """
     if PurePath(name).name in [file for file, _ in FILES]:
-        return load(name).chosen("", find)
+        return load_settings(name).chosen("", find)
     return find(name, "./slimmer.toml")
 
 
 def policy_for(options: PlanOptions) -> Policy:
-    """The policy that the options and their settings name, with what they say beside it."""
+    """The policy that the options and their settings name, with what they say beside it.
+
+    >>> slimmer.policy_for(slimmer.PlanOptions(keep=("pip:toolz",))).keep_owners
+    ('pip:toolz',)
+    """
     project = options.settings
     if options.policy:
         # A path that the caller names is meant from the working folder.

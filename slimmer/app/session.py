@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a session needs to know of the world around it; it never looks for itself."""
+    """What a session needs to know of the world around it; it never looks for itself.
+
+    >>> slimmer.Context(platform="linux/amd64").cache is None
+    True
+    """
 
     platform: str = ""
     """Which image of a multi-platform one, `linux/arm64`; this machine's if empty."""
@@ -52,7 +56,11 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Every byte of an image on one owner, and who requires whom."""
+    """Every byte of an image on one owner, and who requires whom.
+
+    >>> session.inspect().problems
+    ()
+    """
 
     facts: Facts
     """What is expensive to find out of the image, shared by plans and proofs."""
@@ -82,7 +90,11 @@ class _Opened(NamedTuple):
 
 
 class Session:
-    """One image, and what can be asked about it. Nothing is read before it is asked for."""
+    """One image, and what can be asked about it. Nothing is read before it is asked for.
+
+    >>> slimmer.Session("app.tar").report().problems
+    ()
+    """
 
     def __init__(self, reference: str, context: Context | None = None, *, deep: bool = False):
         """`deep` is whether to look into large libraries even where a layer must be decompressed
@@ -108,6 +120,13 @@ class Session:
         """The session of the image that a reference means; see `slimmer.open` for references.
 
         Raises SlimmerError, with a hint, where there is no such image.
+
+        >>> session = slimmer.Session.open("app.tar")
+        >>> session.image
+        Image('app.tar', 'linux/amd64', 9 layers)
+        >>> slimmer.Session.open("./none.tar")
+        Traceback (most recent call last):
+        slimmer.stores.content.MediumError: there is no file or folder ./none.tar
         """
         session = cls(
             reference, Context(platform, cache, environment or {}, Reporter(listener)), deep=deep
@@ -167,7 +186,11 @@ class Session:
             return Index.scan(image, evidence, scans, self.reporter.stage("reading layers"))
 
     def inspect(self, *, libraries: bool = True) -> Inspection:
-        """Every byte on an owner; `libraries` is whether to look into large libraries too."""
+        """Every byte on an owner; `libraries` is whether to look into large libraries too.
+
+        >>> session.inspect().ledger.owner(b"usr/lib/os-release").kind
+        'deb'
+        """
         from slimmer import owners
         from slimmer.analysis.dependencies import DependencyGraph
         from slimmer.analysis.facts import Facts
@@ -192,7 +215,13 @@ class Session:
     # --- answers ---------------------------------------------------------------------------
 
     def report(self, pattern: str | None = None) -> Report:
-        """Where the bytes went; `pattern` narrows it to files whose path or owner fits."""
+        """Where the bytes went; `pattern` narrows it to files whose path or owner fits.
+
+        >>> session.report()
+        Report('app.tar', 28 owners, unpacked=3979071, rootfs=3357449, packed=None)
+        >>> session.report("*/tests/*").filter.pattern
+        '*/tests/*'
+        """
         if pattern not in self._reports:
             self._reports[pattern] = self._report(pattern)
         return self._reports[pattern]
@@ -226,6 +255,9 @@ class Session:
         """What brings the owners of that name in: `torch`, `pip:torch`, `cache:pip`, `app`.
 
         Raises OwnerError where there is none, with names that are close.
+
+        >>> session.why("anyio")[0].chains
+        (('pip:fastapi 0.99.1', 'pip:starlette 0.27.0', 'pip:anyio 3.7.1'),)
         """
         from slimmer.report.reasons import reasons
 
@@ -233,7 +265,13 @@ class Session:
         return reasons(inspection.ledger, inspection.graph, name)
 
     def plan(self, options: PlanOptions | None = None) -> Plan:
-        """Which steps would shrink the image, and how far; nothing is written."""
+        """Which steps would shrink the image, and how far; nothing is written.
+
+        >>> budget = slimmer.parse_budget("3.9MB")
+        >>> plan = session.plan(slimmer.PlanOptions(policy="balanced", budget=budget))
+        >>> plan.shortfall, plan.after[0] <= 3_900_000
+        (0, True)
+        """
         from slimmer.app.options import PlanOptions
         from slimmer.app.policies import policy_for
 
@@ -249,6 +287,12 @@ class Session:
         """The plan of a file; its sizes are worked out anew.
 
         Raises PlanError where it is a plan for another image, or says what cannot be.
+
+        >>> made = session.plan()
+        >>> with open("plan.json", "w") as file:
+        ...     _ = file.write(made.to_json())
+        >>> session.read_plan("plan.json").digest == made.digest
+        True
         """
         from slimmer.app.options import PlanOptions
         from slimmer.app.policies import policy_for
@@ -266,6 +310,10 @@ class Session:
         """Write a smaller image to a destination such as `docker-archive:slim.tar`, and check it.
 
         The source stays as it is, and where the check fails so does the destination.
+
+        >>> options = slimmer.SlimOptions(static=True)
+        >>> session.slim("docker-archive:slim.tar", options).written
+        Written('docker-archive:slim.tar', 'sha256:...', unpacked=..., packed=None)
         """
         from slimmer.app.options import SlimOptions
         from slimmer.app.slim import slim
@@ -273,7 +321,11 @@ class Session:
         return slim(self, to, options or SlimOptions())
 
     def verify(self, other: Session | str, options: VerifyOptions | None = None) -> Verdict:
-        """The proof that another image still does what this one does, or what it lost."""
+        """The proof that another image still does what this one does, or what it lost.
+
+        >>> session.verify("app.tar", slimmer.VerifyOptions(static=True)).holds
+        True
+        """
         from slimmer.app.options import VerifyOptions
         from slimmer.app.verify import verify
 
@@ -281,13 +333,21 @@ class Session:
         return verify(self, after, options or VerifyOptions())
 
     def budget(self, options: BudgetOptions) -> Gate:
-        """Whether the image keeps its limits, and what would bring it back under them."""
+        """Whether the image keeps its limits, and what would bring it back under them.
+
+        >>> session.budget(slimmer.BudgetOptions(maximum=3_900_000)).verdict
+        'over its limit by 79.1 kB'
+        """
         from slimmer.app.budget import judged
 
         return judged(self, options)
 
     def diff(self, other: Session | Report | str) -> Comparison:
-        """What changed from this image to another one, or to a saved report."""
+        """What changed from this image to another one, or to a report.
+
+        >>> session.diff("app.tar").same
+        True
+        """
         from slimmer.app.diff import compare
 
         return compare(self, self.another(other) if isinstance(other, str) else other)

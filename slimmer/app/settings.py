@@ -48,7 +48,11 @@ class SettingsError(SlimmerError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the project's settings say; empty where they say nothing."""
+    """What the project's settings say; empty where they say nothing.
+
+    >>> slimmer.PlanOptions().with_settings(slimmer.Settings(gpu="sm_90")).gpu
+    'sm_90'
+    """
 
     source: str = ""
     """File and table, for messages."""
@@ -151,9 +155,13 @@ class Settings:
         return Policy.of({"name": base or "safe", **table}, self.source, find)
 
 
-def load(named: str | None = None) -> Settings:
+def load_settings(named: str | None = None) -> Settings:
     """The project's settings: of the file of that name, or of the first of FILES in the working
-    folder; empty ones where it has none. Raises SlimmerError."""
+    folder; empty ones where it has none. Raises SlimmerError.
+
+    >>> slimmer.load_settings() == slimmer.Settings()
+    True
+    """
     if named is not None:
         path = Path(named)
         tables: tuple[str, ...] = ("tool", "slimmer") if path.name == "pyproject.toml" else ()

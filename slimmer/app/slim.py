@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from slimmer.app.events import ImageWritten, PlanMade, Problems, Verified
 from slimmer.app.options import VerifyOptions
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Slimmed:
-    """What became of a plan."""
+    """What became of a plan.
+
+    >>> result = session.slim("docker-archive:slim.tar", slimmer.SlimOptions(static=True))
+    >>> result.holds, result.written.unpacked < session.report().unpacked
+    (True, True)
+    """
 
     plan: Plan
     destination: str
@@ -30,6 +35,33 @@ class Slimmed:
     """The result as it was written; None where nothing was, or it was removed again."""
     verdict: Verdict | None = None
     """The check of the result; None where it was not checked."""
+
+    def __repr__(self) -> str:
+        done = "written" if self.written else "not written"
+        return f"Slimmed({self.destination!r}, {done}, {self.plan!r}, {self.verdict!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        written = self.written
+        return {
+            "destination": self.destination,
+            "holds": self.holds,
+            "written": None
+            if written is None
+            else {
+                "reference": written.reference,
+                "id": written.id,
+                "manifest": written.manifest,
+                "unpacked": written.unpacked,
+                "packed": written.packed,
+                "stored": written.stored,
+                "reused": written.reused,
+                "written": written.written,
+                "notices": list(written.notices),
+            },
+            "verdict": self.verdict and self.verdict.to_dict(),
+            "plan": self.plan.to_dict(),
+        }
 
     @property
     def holds(self) -> bool:
@@ -103,6 +135,7 @@ def _checked(
         )
         return Slimmed(plan, place.destination, None, verdict)
     place.accept(environment)
+    written = replace(written, reference=place.destination)
     return Slimmed(plan, place.destination, written, verdict)
 
 

@@ -159,12 +159,14 @@ def add_settings(parser: Any) -> None:
 
 def plan_options(options: Namespace, settings: Settings, *, bounded: bool = True) -> PlanOptions:
     """What the arguments of `add_plan`, or some of them, and the project's settings say."""
-    from slimmer.app.options import PlanOptions, accepted, budget
+    from slimmer.app.options import PlanOptions, accepted, parse_budget
 
     given = vars(options)
     return PlanOptions(
         policy=given.get("policy") or "",
-        budget=budget(given.get("max"), given.get("metric")) if bounded else None,
+        budget=parse_budget(options.max, options.metric, "--max")
+        if bounded and given.get("max") is not None
+        else None,
         accept=accepted(given.get("accept")),
         keep=tuple(given.get("keep", ())),
         gpu=given.get("gpu") or "",

@@ -131,10 +131,10 @@ def add(commands: Commands) -> None:
 
 def run(options: Namespace, terminal: Terminal) -> int:
     from slimmer.app.budget import limits_of, source_files
-    from slimmer.app.settings import load
+    from slimmer.app.settings import load_settings
     from slimmer.errors import SlimmerError
 
-    settings = load(options.settings)
+    settings = load_settings(options.settings)
     image = options.image or settings.image
     if not image:
         raise SlimmerError(

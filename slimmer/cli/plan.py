@@ -59,10 +59,10 @@ def add(commands: Commands) -> None:
 
 def run(options: Namespace, terminal: Terminal) -> int:
     from slimmer.app.policies import bolder
-    from slimmer.app.settings import load
+    from slimmer.app.settings import load_settings
     from slimmer.cli import output
 
-    wanted = arguments.plan_options(options, load(options.settings))
+    wanted = arguments.plan_options(options, load_settings(options.settings))
     plan = arguments.session(options, terminal, options.image).plan(wanted)
     if options.output is not None and PurePath(options.output).suffix == ".json":
         output.write(plan.to_json(), options.output, terminal)

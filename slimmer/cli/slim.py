@@ -81,7 +81,7 @@ def add(commands: Commands) -> None:
 def run(options: Namespace, terminal: Terminal) -> int:
     from slimmer.app.events import PlanMade, Verified
     from slimmer.app.options import SlimOptions
-    from slimmer.app.settings import load
+    from slimmer.app.settings import load_settings
     from slimmer.cli import output
     from slimmer.formats.plan import text as plan_text
     from slimmer.formats.verdict import text as verdict_text
@@ -98,7 +98,7 @@ def run(options: Namespace, terminal: Terminal) -> int:
                 pass
 
     wanted = SlimOptions(
-        plan=arguments.plan_options(options, load(options.settings)),
+        plan=arguments.plan_options(options, load_settings(options.settings)),
         plan_file=options.plan or "",
         mode=options.mode,
         from_layer=options.from_layer,

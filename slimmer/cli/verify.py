@@ -87,7 +87,7 @@ def add(commands: Commands) -> None:
 
 def run(options: Namespace, terminal: Terminal) -> int:
     from slimmer.app.options import VerifyOptions
-    from slimmer.app.settings import load
+    from slimmer.app.settings import load_settings
     from slimmer.cli import output
     from slimmer.formats.verdict import render, text
 
@@ -98,7 +98,7 @@ def run(options: Namespace, terminal: Terminal) -> int:
         allow=tuple(options.allow),
         plan_file=options.plan or "",
         mode=options.mode,
-        plan=arguments.plan_options(options, load(options.settings)),
+        plan=arguments.plan_options(options, load_settings(options.settings)),
     )
     before = arguments.session(options, terminal, options.before)
     verdict = before.verify(options.after, wanted)

@@ -52,6 +52,12 @@ class LayerEdit:
     would fall through a symlink of a lower layer whose place they take."""
     additions: tuple[Addition, ...] = ()
 
+    def __repr__(self) -> str:
+        return (
+            f"LayerEdit({len(self.drops)} drops, {len(self.splices)} splices,"
+            f" {len(self.links)} links, {len(self.additions)} additions)"
+        )
+
     def __bool__(self) -> bool:
         return bool(self.drops or self.splices or self.links or self.promotions or self.additions)
 
@@ -67,6 +73,9 @@ class Changes:
     """Every visible path that leaves, the folders that were emptied included."""
     after: Index
     """What a scan of the written image will show."""
+
+    def __repr__(self) -> str:
+        return f"Changes({len(self.removed)} paths leave, unpacked={self.after.unpacked})"
 
     @classmethod
     def of(

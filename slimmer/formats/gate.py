@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from slimmer.formats.console import Display
-    from slimmer.gate.gate import Gate, Proposal
+    from slimmer.gate.gate import Gate, Remedy
     from slimmer.gate.judge import DiveJudgement, Judgement
 
 MARKER = "<!-- slimmer:budget -->"
@@ -124,29 +124,29 @@ def causes(gate: Gate) -> Table:
     )
 
 
-def outcome(proposal: Proposal) -> str:
+def outcome(remedy: Remedy) -> str:
     """What one policy comes to, in a line."""
-    sizes = f"{size_text(proposal.before)} → {size_text(proposal.after)} {proposal.metric}"
-    if proposal.fits:
-        return f"{proposal.policy}: {sizes} by {_steps(proposal)}, fits"
-    return f"{proposal.policy}: {sizes} by {_steps(proposal)}, still over by " + size_text(
-        proposal.after - proposal.maximum
+    sizes = f"{size_text(remedy.before)} → {size_text(remedy.after)} {remedy.metric}"
+    if remedy.fits:
+        return f"{remedy.policy}: {sizes} by {_steps(remedy)}, fits"
+    return f"{remedy.policy}: {sizes} by {_steps(remedy)}, still over by " + size_text(
+        remedy.after - remedy.maximum
     )
 
 
-def _steps(proposal: Proposal) -> str:
-    return f"{proposal.steps:,} step" + ("" if proposal.steps == 1 else "s")
+def _steps(remedy: Remedy) -> str:
+    return f"{remedy.steps:,} step" + ("" if remedy.steps == 1 else "s")
 
 
-def steps_table(proposal: Proposal, top: int) -> Table:
-    """The steps of a proposal, least risk first, with what is left after each."""
-    order = sorted(proposal.largest, key=lambda step: -step.saves)[:top]
-    shown = [step for step in proposal.largest if step in order]
-    left = proposal.steps - len(shown)
+def steps_table(remedy: Remedy, top: int) -> Table:
+    """The steps of a remedy, least risk first, with what is left after each."""
+    order = sorted(remedy.largest, key=lambda step: -step.saves)[:top]
+    shown = [step for step in remedy.largest if step in order]
+    left = remedy.steps - len(shown)
     saved = list(accumulate(step.saves for step in shown))
-    rest = proposal.before - proposal.after - (saved[-1] if saved else 0)
+    rest = remedy.before - remedy.after - (saved[-1] if saved else 0)
     return Table(
-        "Steps that fit, least risk first" if proposal.fits else "Steps that come closest",
+        "Steps that fit, least risk first" if remedy.fits else "Steps that come closest",
         (
             Column("target", "name"),
             Column("rule", "name"),
@@ -200,9 +200,9 @@ def text(gate: Gate, display: Display, top: int = 10) -> str:
         blocks += [renderer.indented(line, "dim") for line in exactly(gate)]
     for drawn in _tables(gate, top):
         blocks += ["", *renderer.table(drawn)]
-    if gate.proposals:
+    if gate.remedies:
         blocks += ["", renderer.text("The least risky way back under the limit", "bold")]
-        blocks += [renderer.indented(outcome(proposal)) for proposal in gate.proposals]
+        blocks += [renderer.indented(outcome(remedy)) for remedy in gate.remedies]
         if gate.best is not None and gate.best.largest:
             blocks += ["", *renderer.table(steps_table(gate.best, top))]
     made = rendered(blocks, display)
@@ -246,12 +246,12 @@ def _markdown(gate: Gate, top: int) -> Iterable[str]:
             yield f"- {code(line)}"
     for drawn in _tables(gate, top):
         yield from markdown_table(drawn)
-    if gate.proposals:
+    if gate.remedies:
         yield ""
         yield "#### The least risky way back under the limit"
         yield ""
-        for proposal in gate.proposals:
-            yield f"- {code(outcome(proposal))}"
+        for remedy in gate.remedies:
+            yield f"- {code(outcome(remedy))}"
         if gate.best is not None and gate.best.largest:
             yield from markdown_table(steps_table(gate.best, top))
     if gate.command:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from slimmer.formats.tables import Cell, Column, Table
-    from slimmer.gate.gate import Gate, Proposal
+    from slimmer.gate.gate import Gate, Remedy
     from slimmer.gate.judge import Ruling
     from slimmer.plan.plan import Plan
     from slimmer.report.comparison import Comparison
@@ -55,7 +55,7 @@ def render(
     plan: Plan | None = None,
     comparison: Comparison | None = None,
     ruling: Ruling | None = None,
-    proposals: Sequence[Proposal] = (),
+    remedies: Sequence[Remedy] = (),
     command: str = "",
     notes: Sequence[str] = (),
 ) -> str:
@@ -63,11 +63,11 @@ def render(
 
     Without a tree (a saved report has none) the map ends at owners and categories. `plan`,
     `comparison` (its `after` is the report's image) and `ruling` each add what they have to say;
-    `proposals`, `command` and `notes` are a gate's.
+    `remedies`, `command` and `notes` are a gate's.
     """
     tree = Tree.of(report) if tree is None else tree
     pictures = [
-        *(_of_proposal(tried) for tried in proposals),
+        *(_of_remedy(tried) for tried in remedies),
         *([_of_plan(plan)] if plan else ()),
         *([_of_comparison(comparison)] if comparison else ()),
     ]
@@ -101,7 +101,7 @@ def render_gate(gate: Gate, tree: Tree | None = None) -> str:
         tree,
         comparison=gate.comparison,
         ruling=gate.ruling,
-        proposals=gate.proposals,
+        remedies=gate.remedies,
         command=gate.command,
         notes=gate.notes,
     )
@@ -565,19 +565,19 @@ def _of_plan(plan: Plan) -> _Change:
     )
 
 
-def _of_proposal(proposal: Proposal) -> _Change:
+def _of_remedy(remedy: Remedy) -> _Change:
     saved: dict[str, int] = {}
-    for step in proposal.largest:
+    for step in remedy.largest:
         saved[step.rule] = saved.get(step.rule, 0) - step.saves
     return _Change(
-        f"Before and after the policy {proposal.policy}",
-        (outcome(proposal),),
-        proposal.metric,
-        proposal.before,
-        proposal.after,
+        f"Before and after the policy {remedy.policy}",
+        (outcome(remedy),),
+        remedy.metric,
+        remedy.before,
+        remedy.after,
         tuple(saved.items()),
-        (steps_table(proposal, STEPS),),
-        proposal.maximum,
+        (steps_table(remedy, STEPS),),
+        remedy.maximum,
     )
 
 

@@ -161,32 +161,7 @@ def _shown(steps: Sequence[Step], top: int) -> set[int]:
 
 def render(plan: Plan) -> str:
     """The plan with all that was proposed around it, for programs."""
-    fields = json.loads(plan.to_json())
-    fields["fits"] = None if plan.budget is None else not plan.shortfall
-    fields["shortfall"] = plan.shortfall
-    fields["riskier"] = [_brief(step) for step in plan.riskier]
-    fields["spare"] = [_brief(step) for step in plan.spare]
-    fields["refusals"] = [
-        {
-            "rule": refusal.rule,
-            "target": printable(refusal.target),
-            "guard": refusal.guard,
-            "evidence": printable(refusal.evidence),
-            "size": refusal.size,
-        }
-        for refusal in plan.refusals
-    ]
-    fields["notes"] = list(plan.notes)
-    return json.dumps(fields, indent=1) + "\n"
-
-
-def _brief(step: Step) -> dict[str, object]:
-    return {
-        "id": printable(step.id),
-        "safety": str(step.safety),
-        "saves": {"unpacked": step.unpacked, "rootfs": step.rootfs},
-        "why": step.why,
-    }
+    return json.dumps(plan.to_dict(), indent=1) + "\n"
 
 
 def text(plan: Plan, display: Display, top: int) -> str:

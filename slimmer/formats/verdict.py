@@ -77,4 +77,4 @@ def text(verdict: Verdict, display: Display) -> str:
 
 def render(verdict: Verdict, before: str, after: str) -> str:
     """The verdict as JSON; `before` and `after` are what the images are called."""
-    return json.dumps(verdict.fields(before, after), indent=1, ensure_ascii=True) + "\n"
+    return json.dumps(verdict.to_dict(before, after), indent=1, ensure_ascii=True) + "\n"

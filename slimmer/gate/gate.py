@@ -1,4 +1,4 @@
-"""All that the release gate found out about an image, and what each policy proposes against it."""
+"""All that the release gate found out about an image, and what each policy could do about it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ SCHEMA_VERSION = 1
 OWNERS = 20
 """How many of the largest owners `Gate.to_dict` tells; a report tells all."""
 LARGEST = 40
-"""How many of its largest steps a proposal tells one by one."""
+"""How many of its largest steps a remedy tells one by one."""
 
 
 @dataclass(frozen=True, slots=True)
-class ProposedStep:
-    """One step of a proposal."""
+class RemedyStep:
+    """One step that a policy would take."""
 
     target: str
     rule: str
     safety: str
     saves: int
-    """Bytes of the proposal's metric."""
+    """Bytes of the remedy's metric."""
     evidence: str
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class Remedy:
     """The least risky steps of one policy on the way under a limit."""
 
     policy: str
@@ -46,7 +46,7 @@ class Proposal:
     before: int
     after: int
     """Bytes of the result, exact."""
-    largest: tuple[ProposedStep, ...]
+    largest: tuple[RemedyStep, ...]
     """The largest LARGEST steps, in the order of the plan: least risk first."""
     steps: int
     """How many there are in all."""
@@ -54,10 +54,10 @@ class Proposal:
     """The most that one of them risks; empty where there is none."""
 
     @classmethod
-    def of(cls, plan: Plan, policy: str) -> Proposal:
+    def of(cls, plan: Plan, policy: str) -> Remedy:
         """What a plan with a budget comes to; `policy` is what names it on the command line."""
         if plan.budget is None:
-            raise GateError("a proposal leads to a budget")
+            raise GateError("a remedy leads to a budget")
         place = 0 if plan.metric == "unpacked" else 1
         order = sorted(plan.steps, key=lambda step: (-step.saves(plan.metric), step.id))[:LARGEST]
         kept = {id(step) for step in order}
@@ -68,7 +68,7 @@ class Proposal:
             plan.before[place],
             plan.after[place],
             tuple(
-                ProposedStep(
+                RemedyStep(
                     one_line(printable(step.target)),
                     step.rule,
                     str(step.safety),
@@ -87,7 +87,7 @@ class Proposal:
         return self.after <= self.maximum
 
     def to_dict(self) -> dict[str, Any]:
-        """The proposal as JSON has it."""
+        """The remedy as JSON has it."""
         return {
             "policy": self.policy,
             "metric": self.metric,
@@ -101,27 +101,30 @@ class Proposal:
         }
 
     def to_json(self) -> str:
-        """The proposal as `read` takes it, to be kept between runs."""
+        """The remedy as `read` takes it, to be kept between runs."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def read(cls, text: str) -> Proposal:
+    def read(cls, text: str) -> Remedy:
         """What `to_json` wrote; raises ValueError, TypeError or KeyError for anything else."""
         fields = json.loads(text)
-        return cls(
-            **{**fields, "largest": tuple(ProposedStep(**step) for step in fields["largest"])}
-        )
+        return cls(**{**fields, "largest": tuple(RemedyStep(**step) for step in fields["largest"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """All that a release gate found out: what every output of it shows."""
+    """All that a release gate found out: what every output of it shows.
+
+    >>> gate = session.budget(slimmer.BudgetOptions(maximum=3_900_000))
+    >>> gate.fits, gate.records()[0]["over"]
+    (False, 79071)
+    """
 
     report: Report
     ruling: Ruling
     comparison: Comparison | None = None
     """With the baseline."""
-    proposals: tuple[Proposal, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
     """What the policies come to that were tried, boldest last; empty where the image fits."""
     command: str = ""
     """What to run to get under the limits."""
@@ -170,7 +173,7 @@ class Gate:
                 "sizes": _sizes(baseline),
                 "owners": [change.to_dict() for change in self.comparison.owners],
             },
-            "ladders": [proposal.to_dict() for proposal in self.proposals],
+            "ladders": [remedy.to_dict() for remedy in self.remedies],
             "command": self.command or None,
             "notes": list(self.notes),
             "problems": list(report.problems),
@@ -184,12 +187,12 @@ class Gate:
         ]
 
     @property
-    def best(self) -> Proposal | None:
-        """The least risky proposal that fits; where none does, the first that comes closest."""
-        for proposal in self.proposals:
-            if proposal.fits:
-                return proposal
-        return min(self.proposals, key=lambda proposal: proposal.after, default=None)
+    def best(self) -> Remedy | None:
+        """The least risky remedy that fits; where none does, the first that comes closest."""
+        for remedy in self.remedies:
+            if remedy.fits:
+                return remedy
+        return min(self.remedies, key=lambda remedy: remedy.after, default=None)
 
 
 def _named(report: Report) -> dict[str, Any]:

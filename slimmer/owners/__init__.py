@@ -1,4 +1,9 @@
-"""Who put the bytes there: one rule by kind of owner, in the order in which they are believed."""
+"""Who put the bytes there: one rule by kind of owner, in the order in which they are believed.
+
+>>> index = slimmer.Index.scan(slimmer.open("app.tar"), slimmer.owners.evidence())
+>>> slimmer.Attribution.of(index, slimmer.owners.default).owner(b"etc/os-release").kind
+'deb'
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimmer.edits.edits import Changes
 from slimmer.image import Digest
+from slimmer.names import printable
 from slimmer.plan.proposals import Proposals
 from slimmer.plan.protection import Protection
 from slimmer.plan.steps import (
@@ -39,7 +40,12 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps chosen for one image, and what they promise to the byte."""
+    """The steps chosen for one image, and what they promise to the byte.
+
+    >>> plan = session.plan()
+    >>> plan.before[0] - plan.after[0] > 0, plan.records()[0]["place"]
+    (True, 'chosen')
+    """
 
     image: Digest
     """ID of the image that the plan is for; it fits no other."""
@@ -159,6 +165,47 @@ class Plan:
     def digest(self) -> Digest:
         """Identifies the plan: the same image and steps give the same digest."""
         return Digest.of(self.to_json().encode())
+
+    def __repr__(self) -> str:
+        at = _METRICS.index(self.metric)
+        return (
+            f"Plan({self.facts.index.image.reference!r}, {self.policy!r}, {len(self.steps)} steps,"
+            f" {self.metric} {self.before[at]} to {self.after[at]})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the plan file says, and all that was proposed around it."""
+        fields: dict[str, Any] = json.loads(self.to_json())
+        fields["fits"] = None if self.budget is None else not self.shortfall
+        fields["shortfall"] = self.shortfall
+        fields["riskier"] = [step.summary() for step in self.riskier]
+        fields["spare"] = [step.summary() for step in self.spare]
+        fields["refusals"] = [refusal.to_dict() for refusal in self.refusals]
+        fields["notes"] = list(self.notes)
+        return fields
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every step as a plain record, `chosen`, `spare` or `riskier`: what pandas, polars and
+        csv take."""
+        return [
+            {
+                "place": place,
+                "rule": step.rule,
+                "action": step.action,
+                "target": printable(step.target),
+                "safety": str(step.safety),
+                "unpacked": step.unpacked,
+                "rootfs": step.rootfs,
+                "why": step.why,
+                "evidence": printable(step.evidence),
+            }
+            for place, steps in (
+                ("chosen", self.steps),
+                ("spare", self.spare),
+                ("riskier", self.riskier),
+            )
+            for step in steps
+        ]
 
     def to_json(self) -> str:
         """The plan as a file: versioned, for people to read and to drop steps from."""

@@ -36,7 +36,11 @@ class PlanError(SlimmerError):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How large an image may be."""
+    """How large an image may be.
+
+    >>> slimmer.Budget.of(4 * 10**9, "rootfs")
+    Budget(maximum=4000000000, metric='rootfs')
+    """
 
     maximum: int
     """Bytes."""
@@ -68,7 +72,11 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action on one target."""
+    """One action on one target.
+
+    >>> session.plan().steps[0].safety
+    <Safety.SAFE: 0>
+    """
 
     rule: str
     """The policy's rule that proposed it."""
@@ -101,6 +109,18 @@ class Step:
         """Names the step within its plan, the same on every run."""
         return f"{self.rule}:{self.target}"
 
+    def __repr__(self) -> str:
+        return f"Step({self.id!r}, {self.safety}, unpacked={self.unpacked}, rootfs={self.rootfs})"
+
+    def summary(self) -> dict[str, Any]:
+        """The step in short, as JSON has it."""
+        return {
+            "id": printable(self.id),
+            "safety": str(self.safety),
+            "saves": {"unpacked": self.unpacked, "rootfs": self.rootfs},
+            "why": self.why,
+        }
+
     def saves(self, metric: Metric) -> int:
         return self.unpacked if metric == "unpacked" else self.rootfs
 
@@ -116,6 +136,16 @@ class Refusal:
     """What was found on this image, for people."""
     size: int
     """Bytes that would have left."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The refusal as JSON has it."""
+        return {
+            "rule": self.rule,
+            "target": printable(self.target),
+            "guard": self.guard,
+            "evidence": printable(self.evidence),
+            "size": self.size,
+        }
 
 
 class Action(Protocol):

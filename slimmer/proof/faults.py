@@ -57,7 +57,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of a proof: no faults, or what the next plan has to mind."""
+    """The outcome of a proof: no faults, or what the next plan has to mind.
+
+    >>> session.verify("app.tar", slimmer.VerifyOptions(static=True)).records()
+    []
+    """
 
     faults: tuple[Fault, ...] = ()
     checked: tuple[tuple[str, int], ...] = ()
@@ -79,7 +83,16 @@ class Verdict:
             tuple(dict.fromkeys(self.notes + other.notes)),
         )
 
-    def fields(self, before: str, after: str) -> dict[str, Any]:
+    def __repr__(self) -> str:
+        said = "holds" if self.holds else f"{len(self.faults)} faults"
+        return f"Verdict({said}, {sum(count for _, count in self.checked)} things checked)"
+
+    def records(self) -> list[dict[str, Any]]:
+        """The faults as plain records: what pandas, polars and csv take."""
+        faults: list[dict[str, Any]] = self.to_dict()["faults"]
+        return faults
+
+    def to_dict(self, before: str = "", after: str = "") -> dict[str, Any]:
         """The verdict as JSON has it; `before` and `after` are what the images are called."""
         return {
             "schema_version": SCHEMA_VERSION,

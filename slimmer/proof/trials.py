@@ -23,7 +23,11 @@ class TrialError(SlimmerError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Something to ask a started container over HTTP, from within it."""
+    """Something to ask a started container over HTTP, from within it.
+
+    >>> slimmer.Request.parse("8000/health")
+    Request(port=8000, path='/health')
+    """
 
     port: int
     path: str
@@ -45,7 +49,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """What to try in both images."""
+    """What to try in both images.
+
+    >>> slimmer.Trials(runs=("python -m app --self-test",)).timeout
+    120
+    """
 
     imports: bool = True
     """Import every top-level module of every Python distribution."""

@@ -69,7 +69,11 @@ ComparisonTable = Literal["sizes", "owners", "categories", "layers", "directorie
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two images side by side; the largest growth comes first in every row."""
+    """Two images side by side; the largest growth comes first in every row.
+
+    >>> session.diff("app.tar").records("sizes")[0]["growth"]
+    0
+    """
 
     before: Report
     after: Report

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slimmer.errors import SlimmerError
 from slimmer.names import one_line, printable
@@ -36,7 +36,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Reasons:
-    """Why one owner is in the image. Names are printable."""
+    """Why one owner is in the image. Names are printable.
+
+    >>> session.why("anyio")[0].required_by
+    ('pip:starlette 0.27.0',)
+    """
 
     owner: str
     size: int
@@ -54,6 +58,20 @@ class Reasons:
     is asked about last."""
     unmet: tuple[str, ...]
     """Requirements of its own that nothing in the image meets."""
+
+    def __repr__(self) -> str:
+        return f"Reasons({self.owner!r}, size={self.size}, {len(self.chains)} chains)"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return asdict(self)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Who requires it, as plain records: what pandas, polars and csv take."""
+        return [
+            {name: value for name, value in asdict(link).items() if name != "leaves"}
+            for link in self.links
+        ]
 
 
 def reasons(ledger: Attribution, graph: DependencyGraph, name: str) -> tuple[Reasons, ...]:

@@ -59,7 +59,14 @@ ReportTable = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Where an image's bytes went."""
+    """Where an image's bytes went.
+
+    >>> report = session.report()
+    >>> sum(row["size"] for row in report.records("owners")) == report.rootfs
+    True
+    >>> report.to_dict()["sizes"]["unpacked"]
+    3979071
+    """
 
     reference: str
     digest: str
@@ -237,7 +244,8 @@ class Report:
 def _scalars(row: OwnerRow | LayerRow | HiddenRow | FileRow | DirectoryRow) -> dict[str, Any]:
     fields = {name: getattr(row, name) for name in row.__dataclass_fields__}
     return {
-        name: value
+        # A digest is a text of a type of its own, which not every table takes.
+        name: str(value) if isinstance(value, str) else value
         for name, value in fields.items()
         if value is None or isinstance(value, str | int | float)
     }

@@ -51,6 +51,9 @@ class Tree:
 
     nodes: tuple[Node, ...]
 
+    def __repr__(self) -> str:
+        return f"Tree({len(self.nodes)} nodes)"
+
     @classmethod
     def of(
         cls, report: Report, ledger: Attribution | None = None, pattern: str | None = None

@@ -47,6 +47,9 @@ def open(  # noqa: A001 - `stores.open` reads as what it does
     `cache` keeps what an engine's export tells only at its end.
 
     Raises SlimmerError with a hint where there is no such image, or more than one.
+
+    >>> slimmer.open("docker-archive:app.tar").platform.architecture
+    'amd64'
     """
     transport, separator, rest = reference.partition(":")
     if reference.startswith("docker://") or transport == "registry":

@@ -45,6 +45,12 @@ class Written:
     notices: tuple[str, ...] = ()
     """What the user should know, one sentence each."""
 
+    def __repr__(self) -> str:
+        return (
+            f"Written({self.reference!r}, {self.id[:19]!r}, unpacked={self.unpacked},"
+            f" packed={self.packed})"
+        )
+
 
 def write(
     source: Draft | Image,

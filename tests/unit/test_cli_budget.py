@@ -196,7 +196,7 @@ def test_growth_over_a_saved_report_and_over_an_image_are_the_same(run, image, t
     assert (1, 1) == (code, also)
     assert told(by_report) == told(by_image)
     assert 3700 == told(by_report)["limits"][0]["actual"]
-    # What grew may come down again: the proposal leads to the baseline and what it may grow.
+    # What grew may come down again: the remedy leads to the baseline and what it may grow.
     assert (4000, 3700) == (
         told(by_report)["ladders"][0]["maximum"],
         told(by_report)["ladders"][0]["after"],

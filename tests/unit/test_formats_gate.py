@@ -78,8 +78,8 @@ def test_what_people_read_has_the_growth_and_the_ladder_of_the_json(form: str):
     for change in told["baseline"]["owners"]:
         assert size_text(change["growth"]).lstrip("-") in made
         assert change["after_version"] in made
-    for proposal in told["ladders"]:
-        assert f"{size_text(proposal['before'])} → {size_text(proposal['after'])}" in made
+    for remedy in told["ladders"]:
+        assert f"{size_text(remedy['before'])} → {size_text(remedy['after'])}" in made
     for step in told["ladders"][-1]["largest"]:
         assert size_text(step["saves"]) in made
     assert told["command"] in made

@@ -193,7 +193,7 @@ def test_a_gates_page_says_what_it_says(small: str):
         report,
         pages.ruled(report),
         pages.grown(report),
-        (pages.proposal(report),),
+        (pages.remedy(report),),
         f"slimmer slim '{report.reference}' --max 4GB",
         (report.reference, "a note"),
     )

@@ -17,7 +17,7 @@ from slimmer.attribution import Attribution
 from slimmer.categories import Category
 from slimmer.errors import SlimmerError
 from slimmer.evidence import Evidence
-from slimmer.gate.gate import Gate, Proposal
+from slimmer.gate.gate import Gate, Remedy
 from slimmer.gate.judge import Ruling, judge
 from slimmer.gate.limits import (
     GateError,
@@ -35,7 +35,8 @@ from slimmer.policy import Globs, Policy, Rule, Safety, shipped
 from slimmer.report.comparison import Comparison
 
 if TYPE_CHECKING:
-    from slimmer.plan.proposals import Ask
+    from slimmer.plan.remedies import Ask
+
     from slimmer.plan.protection import Protection
 
 
@@ -335,29 +336,29 @@ def _selecting(*paths: str) -> Any:
 
 
 def test_a_ladder_tells_the_least_risky_steps_and_survives_the_cache():
-    proposal = Proposal.of(planned(600), "mine")
+    remedy = Remedy.of(planned(600), "mine")
 
     assert [("c", "safe", 200), ("b", "risky", 300)] == [
-        (step.target, step.safety, step.saves) for step in proposal.largest if step.rule != "hidden"
+        (step.target, step.safety, step.saves) for step in remedy.largest if step.rule != "hidden"
     ]
-    assert ("risky", True) == (proposal.safety, proposal.fits)
-    assert proposal == Proposal.read(proposal.to_json())
+    assert ("risky", True) == (remedy.safety, remedy.fits)
+    assert remedy == Remedy.read(remedy.to_json())
 
 
 def test_a_plan_for_rootfs_that_cannot_fit_ends():
     # Steps that save nothing of rootfs once kept the solver asking for ever.
-    proposal = Proposal.of(planned(0, "rootfs"), "mine")
+    remedy = Remedy.of(planned(0, "rootfs"), "mine")
 
-    assert not proposal.fits
-    assert 1 == proposal.after
+    assert not remedy.fits
+    assert 1 == remedy.after
 
 
 def test_the_best_ladder_is_the_first_that_fits_or_comes_closest():
-    first, second = gated.PROPOSALS
+    first, second = gated.REMEDIES
     ruling = Ruling(())
 
-    assert second == Gate(REPORT, ruling, proposals=(first, second)).best
-    assert first == Gate(REPORT, ruling, proposals=(first, replace(first, policy="x"))).best
+    assert second == Gate(REPORT, ruling, remedies=(first, second)).best
+    assert first == Gate(REPORT, ruling, remedies=(first, replace(first, policy="x"))).best
     assert None is Gate(REPORT, ruling).best
 
 
