@@ -11,8 +11,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from slimmer.edits.edits import edited_length
-from slimmer.edits.layers import (
+from slimmer.edits.drafts import (
     AnyLayer,
     Draft,
     DraftLayer,
@@ -23,13 +22,15 @@ from slimmer.edits.layers import (
     RewriteError,
     edited,
 )
-from slimmer.index import ESTARGZ, WHITEOUT, Index, LayerScan
+from slimmer.edits.layer_edit import edited_length, whiteout
+from slimmer.index import ESTARGZ, Index, LayerScan
 from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, Header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from slimmer.edits.edits import Changes
+    from slimmer.edits.changes import Changes
+    from slimmer.files import File
     from slimmer.image import Digest, Image, Layer
     from slimmer.plan.plan import Plan
 
@@ -185,88 +186,86 @@ def _merged(after: Index, layers: Mapping[int, DraftLayer], first: int) -> Merge
         replace(after.image, layers=after.image.layers[:first], problems=()),
         [LayerScan(layer.headers, {}) for layer in after.layers[:first]],
     )
-    entries: dict[bytes, tuple[int, int]] = {}
-    """Layer and number of the member that shows each path; a tar's last one of a name counts."""
-    for layer in after.layers[first:]:
-        shown = {header.path for header in layer.visible}
-        entries |= {
-            header.path: (layer.number, number)
-            for number, header in enumerate(layer.headers)
-            if header.path in shown
-        }
-    names: dict[int, dict[int, tuple[bytes, bytes]]] = {number: {} for number in layers}
-    late: dict[int, set[int]] = {number: set() for number in layers}
-    groups: dict[tuple[int, int], list[bytes]] = {}
-    tables: dict[int, dict[bytes, int]] = {}
-    for path, (number, member) in entries.items():
-        header = after.layers[number].headers[member]
-        if header.kind is not HARDLINK:
-            groups.setdefault((number, member), []).insert(0, path)
-            continue
-        holder = _holder(after, tables, number, header)
-        if holder is not None and holder[0] >= first:
-            groups.setdefault(holder, []).append(path)
-            continue
-        if holder is not None:
-            target = after.layers[holder[0]].headers[holder[1]].path
-            if after.layer_of.get(target) != holder[0]:
-                raise RewriteError(
-                    f"layer {number} links {path!r:.200} to a file of layer {holder[0]} "
-                    "that a later layer hides",
-                    hint=f"flatten from layer {holder[0]} or from a lower one",
-                )
-        names[number][member] = path, header.link
-    size = 0
-    for (number, member), paths in groups.items():
-        holder_header = after.layers[number].headers[member]
-        size += holder_header.size
-        heir, *others = paths
-        names[number][member] = heir, b""
-        for path in others:
-            layer_number, link = entries[path]
-            names[layer_number][link] = path, heir
-            if layer_number != number:
-                late[layer_number].add(link)
     markers = _markers(below.visible, after.visible)
-    if not entries and not markers:
+    shown = [path for path, number in after.layer_of.items() if number >= first]
+    if not shown and not markers:
         return None
+    taken = _Taken(after, first)
+    for path in shown:
+        taken.single(path)
     return MergedLayer(
         tuple(
-            Part(layers[number], names[number], frozenset(late[number]))
+            Part(layers[number], taken.names[number], frozenset(taken.late[number]))
             for number in sorted(layers, reverse=True)
-            if number >= first and names[number]
+            if number >= first and taken.names[number]
         ),
         markers,
-        {
-            path: after.visible[path]
-            for path, (number, _) in entries.items()
-            if after.visible[path].kind is DIRECTORY
-        },
-        size,
+        {path: after.visible[path] for path in shown if after.visible[path].kind is DIRECTORY},
+        taken.size,
     )
 
 
-def _holder(
-    after: Index, tables: dict[int, dict[bytes, int]], number: int, link: Header
-) -> tuple[int, int] | None:
-    """Layer and number of the member that a hard link means; lower layers count as well."""
-    target, seen = link.link, {link.path}
-    while number >= 0:
-        if number not in tables:
-            headers = after.layers[number].headers
-            tables[number] = {header.path: at for at, header in enumerate(headers)}
-        member = tables[number].get(target)
-        if member is None:
-            number -= 1
-            continue
-        header = after.layers[number].headers[member]
-        if header.kind is not HARDLINK:
-            return number, member
-        if header.link in seen:
-            return None
-        seen.add(target)
-        target = header.link
-    return None
+class _Taken:
+    """Which members a merged layer takes over, and under which names."""
+
+    def __init__(self, after: Index, first: int) -> None:
+        self._after = after
+        self._places = {
+            layer.number: {header.start: at for at, header in enumerate(layer.headers)}
+            for layer in after.layers[first:]
+        }
+        """Number of each member in its (edited) tar, by its offset."""
+        self.names: dict[int, dict[int, tuple[bytes, bytes]]] = {one: {} for one in self._places}
+        self.late: dict[int, set[int]] = {one: set() for one in self._places}
+        self.size = 0
+        """Σ `size` of the members."""
+        self._linked: set[bytes] = set()
+        for files in after.files.held.values():
+            for file in files:
+                self._linked.update(file.names)
+                if file.layer < first:
+                    self._to_below(file.layer, file.names, first)
+                elif file.names:
+                    self.size += file.size
+                    self._together(file)
+
+    def single(self, path: bytes) -> None:
+        """Take a path over that is the only name of what it shows."""
+        if path not in self._linked:
+            number, at = self._member(path)
+            self.names[number][at] = path, b""
+            self.size += self._after.visible[path].size
+
+    def _member(self, path: bytes) -> tuple[int, int]:
+        number = self._after.layer_of[path]
+        return number, self._places[number][self._after.visible[path].start]
+
+    def _together(self, file: File) -> None:
+        """The names of a file that a merged layer holds: the first is written where it is."""
+        heir, *others = file.names
+        holder = self._places[file.layer][file.holder.start]
+        self.names[file.layer][holder] = heir, b""
+        for path in others:
+            number, at = self._member(path)
+            self.names[number][at] = path, heir
+            if number != file.layer or at < holder:
+                self.late[number].add(at)
+
+    def _to_below(self, layer: int, paths: Sequence[bytes], first: int) -> None:
+        """The names of a file that a layer below the merged ones holds."""
+        targets = [path for path in paths if self._after.layer_of[path] < first]
+        for path in paths:
+            if path in targets:
+                continue
+            number, at = self._member(path)
+            link = self._after.visible[path].link
+            if not targets:
+                raise RewriteError(
+                    f"layer {number} links {path!r:.200} to a file of layer {layer} "
+                    "that a later layer hides",
+                    hint=f"flatten from layer {layer} or from a lower one",
+                )
+            self.names[number][at] = path, link if link in targets else targets[0]
 
 
 def _markers(below: Mapping[bytes, Header], shown: Mapping[bytes, Header]) -> tuple[Header, ...]:
@@ -276,13 +275,7 @@ def _markers(below: Mapping[bytes, Header], shown: Mapping[bytes, Header]) -> tu
     ones only, and the folders with them: unpackers give a folder that a layer does not name
     attributes of their own making.
     """
-    implied: set[bytes] = set()
-    for path in shown:
-        path = path[: max(path.rfind(b"/"), 0)]
-        while path and path not in implied:
-            implied.add(path)
-            path = path[: max(path.rfind(b"/"), 0)]
-    gone = {path for path in below if path and path not in shown and path not in implied}
+    gone = {path for path in below if path and path not in shown}
     top = sorted(path for path in gone if not _covered(path, gone, shown))
     folders: set[bytes] = set()
     for path in top:
@@ -291,7 +284,7 @@ def _markers(below: Mapping[bytes, Header], shown: Mapping[bytes, Header]) -> tu
                 break
             folders.add(path)
     markers = [shown[path] for path in folders if path in shown]
-    markers += [_whiteout(path) for path in top]
+    markers += [whiteout(path) for path in top]
     # A folder's own entry first, then its whiteouts, then its folders with theirs.
     return tuple(sorted(markers, key=_marker_order))
 
@@ -312,28 +305,13 @@ def _marker_order(header: Header) -> list[tuple[bool, bytes]]:
     return [*((True, parent) for parent in parents), (folder, name)]
 
 
-def _whiteout(path: bytes) -> Header:
-    folder, slash, name = path.rpartition(b"/")
-    return _made(folder + slash + WHITEOUT + name)
-
-
-def _made(path: bytes) -> Header:
-    """An empty file without an owner or a time."""
-    return Header(path, FILE, 0, 0, 0, 0, 0, b"", (0, 0), (), 0, 0, 0, False)
-
-
 def _overlay(changes: Changes) -> OverlayLayer:
     """What has to lie over an image so that it shows what the changes promise."""
     before, after = changes.before, changes.after
     markers = {header.path: header for header in _markers(before.visible, after.visible)}
-    contents: list[tuple[Layer, tuple[NewContent, ...]]] = []
-    folders: set[bytes] = set()
-    for old, new, edit in zip(before.layers, after.layers, changes.edits, strict=True):
-        news = list(_new_contents(old.headers, new.visible, edit.splices, edit.promotions))
-        if news:
-            contents.append((old.layer, tuple(news)))
-        folders.update(header.path for one in news for header in one.names)
-        folders.update(addition.header.path for addition in edit.additions)
+    contents = _new_contents(changes)
+    folders = {header.path for _, news in contents for new in news for header in new.names}
+    folders.update(one.header.path for edit in changes.edits for one in edit.additions)
     for path in folders:
         while path := path[: max(path.rfind(b"/"), 0)]:
             header = after.visible.get(path)
@@ -341,48 +319,43 @@ def _overlay(changes: Changes) -> OverlayLayer:
                 markers.setdefault(path, header)
     return OverlayLayer(
         tuple(sorted(markers.values(), key=_marker_order)),
-        tuple(contents),
+        contents,
         tuple(addition for edit in changes.edits for addition in edit.additions),
     )
 
 
-def _new_contents(
-    headers: Sequence[Header],
-    visible: Sequence[Header],
-    splices: Mapping[int, Any],
-    promotions: Mapping[int, bytes],
-) -> Iterator[NewContent]:
-    """The files of one layer that change, under all the names that stay to be seen."""
-    if not splices:
-        return
-    links: dict[bytes, list[Header]] = {}
-    shown: dict[bytes, Header] = {}
-    for header in visible:
-        shown[header.path] = header
-        if header.kind is HARDLINK:
-            links.setdefault(header.link, []).append(header)
-    for old in headers:
-        splice = splices.get(old.start)
-        if splice is None:
-            continue
-        path = promotions.get(old.start, old.path)
-        own = shown.get(path)
-        names = [path] if own is not None and own.start == old.start else []
-        names += [header.path for header in links.get(path, ())]
-        if not names:
-            continue
-        first = old._replace(path=names[0], size=splice.size, stored=splice.size)
-        yield NewContent(
-            old,
-            splice,
-            (
-                first,
-                *(
-                    old._replace(path=name, kind=HARDLINK, link=names[0], size=0, stored=0)
-                    for name in names[1:]
-                ),
-            ),
-        )
+def _new_contents(changes: Changes) -> tuple[tuple[Layer, tuple[NewContent, ...]], ...]:
+    """The files that change, by the layer that holds them, under all the names that are shown."""
+    if not any(edit.splices for edit in changes.edits):
+        return ()
+    after = changes.after
+    news: dict[int, list[NewContent]] = {layer.number: [] for layer in changes.before.layers}
+    for old, new, edit in zip(changes.before.layers, after.layers, changes.edits, strict=True):
+        headers = {header.start: header for header in old.headers} if edit.splices else {}
+        for place, header in enumerate(new.headers) if edit.splices else ():
+            splice = edit.splices.get(header.start)
+            if splice is None or header.kind is not FILE:
+                continue
+            file = after.files.by_member.get((old.number, place))
+            if file is None and after.visible.get(header.path) is not header:
+                continue
+            paths = (header.path,) if file is None else file.names
+            if not paths:
+                continue
+            moved = edit.moved.get(header.start)
+            number = old.number if moved is None else moved.number
+            source = headers[header.start] if moved is None else moved.header
+            first = source._replace(path=paths[0], size=splice.size, stored=splice.size)
+            others = [
+                first._replace(path=path, kind=HARDLINK, link=paths[0], size=0, stored=0)
+                for path in paths[1:]
+            ]
+            news[number].append(NewContent(source, splice, (first, *others)))
+    return tuple(
+        (changes.before.layers[number].layer, tuple(found))
+        for number, found in news.items()
+        if found
+    )
 
 
 def _config(

@@ -12,7 +12,7 @@ from slimmer.errors import SlimmerError
 if TYPE_CHECKING:
     from slimmer.app.options import SlimOptions
     from slimmer.app.session import Session
-    from slimmer.edits.layers import Draft
+    from slimmer.edits.drafts import Draft
     from slimmer.plan.plan import Plan
     from slimmer.proof.faults import Verdict
     from slimmer.stores.destination import Written

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from slimmer.edits.edits import Changes
+from slimmer.edits.changes import Changes
 from slimmer.image import Digest
 from slimmer.names import printable
 from slimmer.plan.proposals import Proposals

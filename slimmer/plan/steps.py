@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from slimmer.analysis.facts import Facts
-    from slimmer.edits.edits import Addition
+    from slimmer.edits.layer_edit import Addition
     from slimmer.image import Read
     from slimmer.plan.proposals import Ask
     from slimmer.plan.protection import Protection

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slimmer.analysis.facts import Facts
-    from slimmer.edits.edits import Changes
+    from slimmer.edits.changes import Changes
     from slimmer.proof.losses import Losses
     from slimmer.proof.trials import Engine, Trials
 

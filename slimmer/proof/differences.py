@@ -19,7 +19,7 @@ from slimmer.proof.tree import FIELDS, shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from slimmer.edits.edits import Changes
+    from slimmer.edits.changes import Changes
     from slimmer.image import Image
     from slimmer.proof.faults import Kind
     from slimmer.proof.losses import Losses

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from slimmer.analysis.facts import Facts
-    from slimmer.edits.edits import Changes
+    from slimmer.edits.changes import Changes
     from slimmer.image import Image
     from slimmer.index import Index
     from slimmer.proof.losses import Losses

@@ -17,7 +17,7 @@ from slimmer.stores.decompression import Hasher, ahead
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from slimmer.edits.layers import AnyLayer, Draft
+    from slimmer.edits.drafts import AnyLayer, Draft
     from slimmer.image import Descriptor, Layer
     from slimmer.stores.compression import Compression
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimmer.edits.layers import Draft
+from slimmer.edits.drafts import Draft
 from slimmer.signals import unwinding
 from slimmer.stores.atomic import WriteError
 from slimmer.stores.blobs import Meter, Poured, Sink, pour

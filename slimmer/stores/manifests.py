@@ -13,7 +13,7 @@ from slimmer.stores.oci import CONTAINERD_NAME, REFERENCE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from slimmer.edits.layers import Draft
+    from slimmer.edits.drafts import Draft
     from slimmer.image import Config, Image
     from slimmer.stores.blobs import Poured
 

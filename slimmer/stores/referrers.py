@@ -16,7 +16,7 @@ from slimmer.stores.oci import ATTESTATION, REFERENCE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from slimmer.edits.layers import Draft
+    from slimmer.edits.drafts import Draft
 
     Read = Callable[[str], bytes | None]
     """A document of a layout by its path, or None."""

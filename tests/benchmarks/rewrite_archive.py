@@ -24,7 +24,7 @@ SLIM = """
 import sys, time
 begin = time.perf_counter()
 from slimmer import stores
-from slimmer.edits.edits import Changes
+from slimmer.edits.changes import Changes
 from slimmer.image import Digest
 from slimmer.evidence import Evidence
 from slimmer.index import Index

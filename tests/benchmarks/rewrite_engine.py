@@ -23,7 +23,7 @@ SLIM = """
 import json, os, sys, time
 begin = time.perf_counter()
 from slimmer import stores
-from slimmer.edits.edits import Changes
+from slimmer.edits.changes import Changes
 from slimmer.image import Digest
 from slimmer.evidence import Evidence
 from slimmer.index import Index

@@ -22,7 +22,7 @@ import pytest
 import tiny
 
 from slimmer import stores
-from slimmer.edits.edits import Changes
+from slimmer.edits.changes import Changes
 from slimmer.errors import SlimmerError
 from slimmer.evidence import Evidence
 from slimmer.image import Digest, Image
@@ -34,7 +34,7 @@ from slimmer.stores.layout import writer as layout_writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from slimmer.edits.layers import Draft
+    from slimmer.edits.drafts import Draft
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "sample_images/small.tar"
@@ -326,7 +326,7 @@ def test_twice_gives_the_same_bytes(tmp_path: Path, destination: str) -> None:
 WRITE = """
 import sys
 from slimmer import stores
-from slimmer.edits.edits import Changes
+from slimmer.edits.changes import Changes
 from slimmer.image import Digest
 from slimmer.evidence import Evidence
 from slimmer.index import Index

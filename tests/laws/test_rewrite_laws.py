@@ -6,14 +6,16 @@ import io
 import tarfile
 from typing import TYPE_CHECKING
 
+import crossing
 import odd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from thorough import examples
 from tiny import Bytes, config, image, layer
+from unpacked import Tree, faults, stored
 
-from slimmer.edits.edits import Changes
+from slimmer.edits.changes import Changes
 from slimmer.evidence import Evidence
 from slimmer.image import Config, Digest, Image
 from slimmer.index import Index
@@ -24,7 +26,7 @@ from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slimmer.edits.layers import Draft
+    from slimmer.edits.drafts import Draft
     from slimmer.tar.reading import Header
 
 NAMES = ("a", "b", "c\udcff", "d" * 120, "e")
@@ -267,6 +269,102 @@ def test_an_untouched_layer_keeps_its_digest_and_twice_gives_the_same(
         assert bool(edit) or one.diff_id in first.config.diff_ids
 
 
+MODES = {
+    "rewrite": lambda source, changes: rewritten(source, changes, PLAN, "test"),
+    "flatten": lambda source, changes: flattened(source, changes, PLAN, "test"),
+    "flatten from 1": lambda source, changes: flattened(source, changes, PLAN, "test", 1),
+    "overlay": lambda source, changes: overlaid(source, changes, PLAN, "test"),
+}
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+ALL_BUT_SHRINK = (Phase.explicit, Phase.reuse, Phase.generate)
+"""Shrinking such an image takes minutes and makes it little smaller."""
+Rows = dict[bytes, tuple[object, ...]]
+
+
+def settled(before: Tree, changes: Changes, new: Mapping[bytes, bytes]) -> Rows:
+    """What an unpacker is to make of the written image: the rows of the source less what leaves,
+    names that leave included, with the new contents under every name of a file."""
+    rows = {path: row for path, row in before.rows().items() if path not in changes.removed}
+    kept = {path.decode("utf-8", "surrogateescape") for path in rows}
+    for path, (*fields, names) in rows.items():
+        staying = tuple(sorted(kept.intersection(names)))
+        for name in staying:
+            content = new.get(name.encode("utf-8", "surrogateescape"))
+            if content is not None:
+                fields[CONTENT] = content
+        rows[path] = (*fields, staying)
+    return rows
+
+
+CONTENT = 4
+
+
+def asked(before: Index, tree: Tree, data: st.DataObject) -> tuple[Changes, dict[bytes, bytes]]:
+    """Changes of all kinds, and the new contents by path; no folder link leaves that a layer's
+    names go through."""
+    ways = {path.encode("utf-8", "surrogateescape") for path in tree.through}
+    paths = sorted(set(before.visible) - ways - {b""})
+    removed = data.draw(st.sets(st.sampled_from(paths), max_size=5)) if paths else set()
+    for path in list(removed):
+        removed.update(one for one in paths if one.startswith(path + b"/"))
+    hidden = [(number, one.header.start) for number, one in before.droppable()]
+    dropped = data.draw(st.sampled_from([[], hidden, hidden]))
+    rows = tree.rows()
+    files = {
+        str(rows[path][-1]): path
+        for path in paths
+        if path in rows and rows[path][0] == "file" and path not in removed
+    }
+    chosen = data.draw(st.sets(st.sampled_from(sorted(files)), max_size=2)) if files else set()
+    contents: dict[bytes, bytes] = {}
+    splices: dict[bytes, Splice] = {}
+    for path in (files[name] for name in sorted(chosen)):
+        header, content = file_of(before, path)
+        if not header.sparse:
+            contents[path] = b"new" + content
+            splices[path] = Splice((Literal(b"new"), Copy(0, header.size)))
+    return Changes.of(before, removed, dropped, splices), contents
+
+
+def file_of(index: Index, path: bytes) -> tuple[Header, bytes]:
+    """The member that holds a visible file's content, and the content."""
+    file = index.file(path)
+    assert file is not None
+    tar = index.layers[file.layer].layer.content.tar
+    return file.holder, tar[file.holder.data : file.holder.data + file.holder.stored]
+
+
+@settings(
+    max_examples=examples(2000), deadline=None, suppress_health_check=SLOW, phases=ALL_BUT_SHRINK
+)
+@given(crossing.layers(), st.data())
+def test_an_independent_unpacker_finds_exactly_what_was_planned(
+    tars: list[bytes], data: st.DataObject
+):
+    source, tree = image(*tars), Tree(tars)
+    before = scan(source)
+    changes, new = asked(before, tree, data)
+    expected = settled(tree, changes, new)
+    mode = data.draw(st.sampled_from(sorted(MODES)))
+    assume(len(tars) > 1 or mode != "flatten from 1")
+    try:
+        draft = MODES[mode](source, changes)
+    except RewriteError:
+        assert mode == "flatten from 1"
+        return
+
+    written = [b"".join(layer.chunks()) for layer in draft.layers]
+
+    after = Tree(written)
+    assert expected == after.rows()
+    assert changes.after.rootfs == after.size
+    assert draft.unpacked == sum(map(stored, written))
+    for number, tar in enumerate(written):
+        assert tar in tars or not faults(tar, written[:number])
+    for one, tar in zip(draft.layers, written, strict=True):
+        assert one.length in (None, len(tar))
+
+
 def test_history_and_runtime_config_are_carried_and_say_what_happened():
     tars = [_tar({"keep": b"1", "drop": b"22"}), _tar({"gone": b"3"})]
     source = Image.of(
@@ -287,14 +385,6 @@ def test_history_and_runtime_config_are_carried_and_say_what_happened():
 
 def _tar(files: dict[str, bytes]) -> bytes:
     return layer(files)
-
-
-MODES = {
-    "rewrite": lambda source, changes: rewritten(source, changes, PLAN, "test"),
-    "flatten": lambda source, changes: flattened(source, changes, PLAN, "test"),
-    "flatten from 1": lambda source, changes: flattened(source, changes, PLAN, "test", 1),
-    "overlay": lambda source, changes: overlaid(source, changes, PLAN, "test"),
-}
 
 
 @pytest.mark.parametrize("mode", MODES)

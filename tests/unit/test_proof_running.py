@@ -25,7 +25,7 @@ from proofs import (
 )
 from tiny import layer
 
-from slimmer.edits.edits import Addition
+from slimmer.edits.layer_edit import Addition
 from slimmer.image import Config
 from slimmer.proof.loading import interpreters
 from slimmer.proof.losses import Losses

@@ -29,7 +29,7 @@ from installer.scripts import Script
 from installer.sources import WheelSource
 
 from slimmer.actions.swap.wheels import CHUNK, WheelError
-from slimmer.edits.edits import Addition
+from slimmer.edits.layer_edit import Addition
 from slimmer.elf.file import DEVICE_CODE, Elf, ElfError
 from slimmer.names import one_line
 from slimmer.splice import Splice

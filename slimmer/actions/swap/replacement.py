@@ -32,7 +32,7 @@ from slimmer.analysis.symlinks import dangling
 from slimmer.attribution import Claim, Owner
 from slimmer.ecosystems import scripts
 from slimmer.ecosystems.python import Requirement, Site
-from slimmer.edits.edits import Changes
+from slimmer.edits.changes import Changes
 from slimmer.names import printable
 from slimmer.plan.steps import PlanError
 from slimmer.policy import Globs
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from slimmer.analysis.facts import Facts
-    from slimmer.edits.edits import Addition
+    from slimmer.edits.layer_edit import Addition
     from slimmer.plan.protection import Protection
 
 

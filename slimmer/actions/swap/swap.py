@@ -29,7 +29,7 @@ from slimmer.actions.swap.replacement import (
 )
 from slimmer.actions.swap.wheels import CUDA_NAME, Wheel, WheelError, Wheels
 from slimmer.analysis.dependencies import site_of
-from slimmer.edits.edits import Changes
+from slimmer.edits.changes import Changes
 from slimmer.names import one_line, printable
 from slimmer.plan.proposals import in_doubt
 from slimmer.plan.steps import PlanError, Refusal, Step

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from slimmer.edits.layers import Draft
+    from slimmer.edits.drafts import Draft
     from slimmer.image import Config
     from slimmer.stores.blobs import Poured, Sink
 

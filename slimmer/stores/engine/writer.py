@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from docker import APIClient
 
-    from slimmer.edits.layers import AnyLayer, Draft
+    from slimmer.edits.drafts import AnyLayer, Draft
     from slimmer.image import Config
     from slimmer.stores.blobs import Meter
     from slimmer.stores.engine.reader import Endpoint, Kind

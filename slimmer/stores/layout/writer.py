@@ -24,7 +24,7 @@ from slimmer.stores.oci import DOCUMENT, REFERENCE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from slimmer.edits.layers import Draft
+    from slimmer.edits.drafts import Draft
     from slimmer.image import Config
     from slimmer.stores.blobs import Poured, Sink
 

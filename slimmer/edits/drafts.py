@@ -8,10 +8,12 @@ leaves. Nothing is read before its `chunks` are taken, and then once, from front
 from __future__ import annotations
 
 import json
+import tempfile
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slimmer.edits.edits import amended_header
+from slimmer.edits.layer_edit import amended_header
 from slimmer.errors import SlimmerError
 from slimmer.image import Config
 from slimmer.splice import Splice, view
@@ -23,13 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
-    from slimmer.edits.edits import Addition, LayerEdit
+    from slimmer.edits.layer_edit import Addition, LayerEdit, Moved
     from slimmer.image import Digest, Image, Layer
     from slimmer.tar.reading import Header
 
-    Anew = Callable[[Header, bytes], tuple[bytes, bool | Splice]]
-    """The blocks with which a member is written, and what follows them: its content (True), none
-    (False), or new content."""
+    Content = bool | Splice | Iterator[bytes]
+    """What follows a header: the member's content (True), nothing (False), new content made of
+    the old, or whole blocks from elsewhere."""
+    Anew = Callable[[Header, bytes], tuple[bytes, Content]]
+    """The blocks with which a member is written, and what follows them."""
 
 CHUNK = 1 << 20
 """Bytes of a file that are held at a time."""
@@ -60,10 +64,10 @@ class DraftLayer:
         """The uncompressed tar."""
         with self.source.content.open() as file:
             if self.edit is None:
-                while chunk := file.read(CHUNK):
-                    yield chunk
+                yield from _chunks(file)
             else:
-                yield from edited(file, self.edit)
+                with set_aside(self.edit.moved) if self.edit.moved else nullcontext() as lower:
+                    yield from edited(file, self.edit, lower)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,22 +212,86 @@ class Draft:
         )
 
 
-def edited(file: BinaryIO, edit: LayerEdit) -> Iterator[bytes]:
-    """A layer's tar with the edit carried out, as chunks of at most 1 MiB or one header."""
-    splices, links = edit.splices, edit.links
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK):
+        yield chunk
 
-    def anew(header: Header, raw: bytes) -> tuple[bytes, bool | Splice]:
+
+def edited(
+    file: BinaryIO, edit: LayerEdit, lower: Mapping[int, Lower] | None = None
+) -> Iterator[bytes]:
+    """A layer's tar with the edit carried out, as chunks of at most 1 MiB or one header.
+
+    `lower` are the files of lower layers that links of this one become, by the link's offset.
+    """
+    splices, links = edit.splices, edit.links
+    lower = lower or {}
+
+    def anew(header: Header, raw: bytes) -> tuple[bytes, Content]:
+        start = header.start
+        taken = lower.get(start)
+        if taken is not None:
+            new = amended_header(header, raw, edit, taken.raw)
+            return _globals(raw) + (new or b""), taken.content(splices.get(start))
         new = amended_header(header, raw, edit)
         if new is None:
             return _globals(raw), False
-        start = header.start
-        if start in links:
+        if start in links or start in edit.markers:
             return new, False
         return new, splices.get(start, True)
 
-    yield from _carried(Stream(iter(lambda: file.read(CHUNK), b"")), anew)
+    yield from _carried(Stream(_chunks(file)), anew)
     yield from added(edit.additions)
     yield END
+
+
+@dataclass(frozen=True, slots=True)
+class Lower:
+    """A file of a lower layer, set aside until the link that becomes it is written."""
+
+    raw: bytes
+    """The blocks of its header, without global ones."""
+    file: BinaryIO
+    offset: int
+    stored: int
+    """Where its content lies in `file`, and how many bytes of it there are."""
+
+    def content(self, splice: Splice | None) -> Iterator[bytes]:
+        """The content with its padding."""
+        self.file.seek(self.offset)
+        size = self.stored if splice is None else splice.size
+        if splice is not None:
+            yield from spliced(self.file, splice)
+        left = 0 if splice is not None else size
+        while left:
+            chunk = self.file.read(min(left, CHUNK))
+            left -= len(chunk)
+            yield chunk
+        yield bytes(padded(size) - size)
+
+
+@contextmanager
+def set_aside(moved: Mapping[int, Moved]) -> Iterator[dict[int, Lower]]:
+    """The files that leave lower layers for this one, read from each such layer in one pass."""
+    wanted: dict[Digest, tuple[Layer, dict[int, int]]] = {}
+    for start, one in moved.items():
+        wanted.setdefault(one.layer.diff_id, (one.layer, {}))[1][one.header.start] = start
+    found: dict[int, Lower] = {}
+    with tempfile.TemporaryFile() as file:
+        for layer, starts in wanted.values():
+            with layer.content.open() as tar:
+                source = Stream(_chunks(tar))
+                for header, raw in walk(source):
+                    start = starts.get(header.start, -1)
+                    if start < 0:
+                        continue
+                    bare = raw[len(_globals(raw)) :]
+                    found[start] = Lower(bare, file, file.tell(), header.stored)
+                    content = _Content(source, header)
+                    while chunk := content.read(CHUNK):
+                        file.write(chunk)
+                source.drain()
+        yield found
 
 
 def _part(
@@ -299,8 +367,11 @@ def _carried(source: Stream, anew: Anew) -> Iterator[bytes]:
             yield b"".join(pending)
             pending.clear()
             held = 0
-            yield from spliced(_Content(source, header), content)
-            yield bytes(padded(content.size) - content.size)
+            if isinstance(content, Splice):
+                yield from spliced(_Content(source, header), content)
+                yield bytes(padded(content.size) - content.size)
+            else:
+                yield from content
         elif held >= CHUNK:
             yield b"".join(pending)
             pending.clear()
