@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from slimmer.errors import SlimmerError
 from slimmer.image import Digest, ImageError
 from slimmer.stores.decompression import PACKED, Reader, checked, format_of, verified
-from slimmer.tar.reading import Stream, TarError, Window, walk
+from slimmer.tar.fields import TarError
+from slimmer.tar.reading import Stream, Window, walk
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from thorough import examples
 
 from slimmer.errors import SlimmerError
+from slimmer.tar.fields import TarError
 from slimmer.tar.reading import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -27,7 +28,6 @@ from slimmer.tar.reading import (
     SYMLINK,
     Header,
     Stream,
-    TarError,
     Window,
     normalised,
     padded,

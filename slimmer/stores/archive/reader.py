@@ -28,7 +28,8 @@ from slimmer.stores.content import Extent, content, tar_errors
 from slimmer.stores.decompression import format_of
 from slimmer.stores.layout.reader import matching
 from slimmer.stores.oci import DOCUMENT
-from slimmer.tar.reading import FILE, HARDLINK, SYMLINK, TarError, Window, normalised, walk
+from slimmer.tar.fields import TarError
+from slimmer.tar.reading import FILE, HARDLINK, SYMLINK, Window, normalised, walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
