@@ -395,7 +395,7 @@ SEEDS = st.integers(0, 1 << 48)
 """Headers are made by chance from a seed: drawing each byte would take a hundred times longer."""
 
 
-@settings(max_examples=examples(20_000))
+@settings(max_examples=examples(20_000), deadline=None)
 @given(SEEDS)
 def test_a_member_is_read_as_go_reads_it(seed: int):
     tar = b"".join(member(seed))
@@ -423,7 +423,7 @@ def test_a_member_is_read_as_go_reads_it(seed: int):
     assert (raw, len(tar)) == (tar, ours.data)
 
 
-@settings(max_examples=examples(20_000))
+@settings(max_examples=examples(20_000), deadline=None)
 @given(SEEDS)
 def test_the_fast_path_knows_nothing_that_the_full_one_does_not(seed: int):
     random = Random(seed)
@@ -455,7 +455,7 @@ def test_headers_as_tools_write_them_take_the_fast_path():
             assert reading._plain(member.tobuf(form), 0).path == b"usr/share/doc"
 
 
-@settings(max_examples=examples(5000))
+@settings(max_examples=examples(5000), deadline=None)
 @given(SEEDS)
 def test_tarfile_reads_the_same_where_both_read(seed: int):
     parts = member(seed)
@@ -500,7 +500,7 @@ def _records(extensions: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-@settings(max_examples=examples(10_000))
+@settings(max_examples=examples(10_000), deadline=None)
 @given(
     SEEDS,
     st.one_of(st.none(), st.sampled_from([b"new", b"n" * 101, b"\xe9/x"])),

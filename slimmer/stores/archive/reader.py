@@ -90,6 +90,8 @@ class Walked:
     def of(cls, extent: Extent, limit: int | None = None) -> Walked:
         headers: dict[bytes, Header] = {}
         with extent.opened() as fd, tar_errors(extent.path):
+            if not extent.length:
+                raise TarError("the file is empty")
             for header, _ in walk(Window(fd, 0, extent.length)):
                 headers[header.path] = header
                 if len(headers) > PARTS:
@@ -342,4 +344,4 @@ class _Blobs:
         return self._members.layer(self._find(descriptor.digest, name), name, diff_id, descriptor)
 
 
-__all__ = ["Members", "TarError", "Walked", "find", "image_of", "open_archive"]
+__all__ = ["Members", "Walked", "find", "image_of", "open_archive"]
