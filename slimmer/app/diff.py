@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from slimmer.report.report import Report
     from slimmer.report.tree import Tree
 
+    Side = Session | Report
+    """An image, or what a saved report tells of one."""
 
-def compare(
-    before: Session | Report, after: Session | Report, *, every_file: bool = True
-) -> Comparison:
+
+def compare(before: Side, after: Side, *, every_file: bool = True) -> Comparison:
     """The comparison; `every_file` costs laying the layers of both images once more.
 
     A saved report knows every owner but only the largest folders and files.
@@ -28,7 +29,7 @@ def compare(
     return Comparison.of(_report(before), _report(after), files)
 
 
-def _report(side: Session | Report) -> Report:
+def _report(side: Side) -> Report:
     return side.report() if isinstance(side, Session) else side
 
 
@@ -49,7 +50,7 @@ def saved_report(name: str) -> Report | None:
     return json.parse(path.read_text(encoding="utf-8", errors="replace"), name)
 
 
-def tree_of(side: Session | Report) -> Tree:
+def tree_of(side: Side) -> Tree:
     """The bytes of one side as a tree; of a saved report only what it lists."""
     from slimmer.report.tree import Tree
 

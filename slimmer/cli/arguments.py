@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from slimmer.app.options import PlanOptions
     from slimmer.app.session import Session
     from slimmer.app.settings import Settings
+    from slimmer.app.verify import Trials
     from slimmer.cli.terminal import Terminal
-    from slimmer.proof.trials import Trials
 
 Commands = Any
 """What `add_subparsers` returns; argparse keeps the type to itself."""

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimmer.cli import arguments
+from slimmer.formats import forms
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable
 
     from slimmer.app.options import BudgetOptions
-    from slimmer.app.session import Session
     from slimmer.app.settings import Settings
     from slimmer.cli.arguments import Commands
     from slimmer.cli.terminal import Terminal
-    from slimmer.formats.console import Display
-    from slimmer.gate.gate import Gate
-    from slimmer.gate.locations import SourceFiles
 
-FORMATS = ("text", "json", "markdown", "sarif", "junit", "github", "html")
-SUFFIXES = {
-    ".json": "json",
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".sarif": "sarif",
-    ".xml": "junit",
-    ".html": "html",
-}
 TEXT = """\
 Judges an image by its limits, for a release gate in CI. Where it is over, says which owners are
 largest, what grew since the baseline, and which least risky steps would bring it back, with the
@@ -102,8 +91,8 @@ def add(commands: Commands) -> None:
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument(
         "--format",
-        choices=FORMATS,
-        metavar="|".join(FORMATS),
+        choices=forms.GATE,
+        metavar="|".join(forms.GATE),
         help="of stdout; text, or inside GitHub Actions github",
     )
     outputs.add_argument(
@@ -130,8 +119,10 @@ def add(commands: Commands) -> None:
 
 
 def run(options: Namespace, terminal: Terminal) -> int:
+    from slimmer import __version__
     from slimmer.app.budget import limits_of, source_files
     from slimmer.app.settings import load_settings
+    from slimmer.cli import output
     from slimmer.errors import SlimmerError
 
     settings = load_settings(options.settings)
@@ -146,7 +137,19 @@ def run(options: Namespace, terminal: Terminal) -> int:
     session = arguments.session(options, terminal, image)
     gate = session.budget(wanted)
     terminal.problems(gate.report.problems)
-    _write(gate, files, session, options, terminal)
+
+    def text(form: str, name: str | None) -> str:
+        return forms.gate_text(
+            gate,
+            form,
+            output.display(terminal, name),
+            options.top,
+            files,
+            lambda: session.tree(report=gate.report),
+            __version__,
+        )
+
+    _write(text, options, terminal)
     return 0 if gate.fits else 1
 
 
@@ -168,18 +171,14 @@ def _options(options: Namespace, settings: Settings) -> BudgetOptions:
     ).with_settings(settings)
 
 
-def _write(
-    gate: Gate, files: SourceFiles, session: Session, options: Namespace, terminal: Terminal
-) -> None:
+def _write(text: Callable[[str, str | None], str], options: Namespace, terminal: Terminal) -> None:
+    """Each file in the format of its name, and stdout; inside GitHub Actions its summary too."""
     from slimmer.cli import output
-
-    def text(form: str, name: str | None) -> str:
-        return _text(gate, form, files, session, options.top, output.display(terminal, name))
 
     in_actions = terminal.environment.get("GITHUB_ACTIONS") == "true"
     form = options.format or ("github" if in_actions else "text")
     for name in options.outputs:
-        chosen = SUFFIXES.get(PurePath(name).suffix, options.format or "text")
+        chosen = forms.by_name(name, forms.GATE, options.format or "text")
         output.write(text(chosen, name), name, terminal)
     if "-" not in options.outputs:
         output.write(text(form, None), None, terminal)
@@ -187,34 +186,3 @@ def _write(
     if form == "github" and summary:
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(text("markdown", summary))
-
-
-def _text(
-    gate: Gate, form: str, files: SourceFiles, session: Session, top: int, display: Display
-) -> str:
-    from slimmer.formats.gate import markdown, render, text
-
-    match form:
-        case "json":
-            return render(gate)
-        case "markdown":
-            return markdown(gate, top)
-        case "sarif":
-            from slimmer import __version__
-            from slimmer.formats import sarif
-
-            return sarif.render(gate, files, __version__)
-        case "junit":
-            from slimmer.formats import junit
-
-            return junit.render(gate)
-        case "github":
-            from slimmer.formats import github
-
-            return github.log(text(gate, display, top), gate, files)
-        case "html":
-            from slimmer.formats import html
-
-            return html.render_gate(gate, session.tree(report=gate.report))
-        case _:
-            return text(gate, display, top)

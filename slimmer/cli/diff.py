@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from argparse import RawDescriptionHelpFormatter
-from pathlib import PurePath
 from typing import TYPE_CHECKING, get_args
 
 from slimmer.cli import arguments
+from slimmer.formats import forms
 from slimmer.formats.tables import By
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from slimmer.app.session import Session
+    from slimmer.app.diff import Side
     from slimmer.cli.arguments import Commands
     from slimmer.cli.terminal import Terminal
-    from slimmer.report.comparison import Comparison
-    from slimmer.report.report import Report
-
-FORMATS = ("text", "json", "markdown", "html")
-SUFFIXES = {".json": "json", ".md": "markdown", ".markdown": "markdown", ".html": "html"}
 
 TEXT = """\
 Says what changed between two images: their sizes, owners with their versions, categories, layers,
@@ -60,8 +55,8 @@ def add(commands: Commands) -> None:
     arguments.add_pair(parser)
     parser.add_argument(
         "--format",
-        choices=FORMATS,
-        metavar="|".join(FORMATS),
+        choices=forms.COMPARISON,
+        metavar="|".join(forms.COMPARISON),
         help="text for people (the default), json for programs, markdown for a review,"
         " html for a page with pictures",
     )
@@ -75,20 +70,23 @@ def add(commands: Commands) -> None:
 
 
 def run(options: Namespace, terminal: Terminal) -> int:
-    from slimmer.app.diff import compare
+    from slimmer.app.diff import compare, tree_of
     from slimmer.cli import output
 
     before = _side(options.old, options, terminal)
     after = _side(options.new, options, terminal)
-    form = options.format or SUFFIXES.get(PurePath(options.output or "").suffix, "text")
+    form = options.format or forms.by_name(options.output, forms.COMPARISON)
     # Every file is known where both sides are images; it costs laying their layers once more.
     every_file = options.by in (None, "directory", "file") or form == "json"
     comparison = compare(before, after, every_file=every_file)
-    output.write(_text(comparison, after, form, options, terminal), options.output, terminal)
+    display = output.display(terminal, options.output)
+    top = options.top or (40 if options.by else 15)
+    text = forms.comparison_text(comparison, form, display, options.by, top, lambda: tree_of(after))
+    output.write(text, options.output, terminal)
     return 1 if options.exit_code and not comparison.same else 0
 
 
-def _side(name: str, options: Namespace, terminal: Terminal) -> Session | Report:
+def _side(name: str, options: Namespace, terminal: Terminal) -> Side:
     from slimmer.app.diff import saved_report
 
     report = saved_report(name)
@@ -97,29 +95,3 @@ def _side(name: str, options: Namespace, terminal: Terminal) -> Session | Report
     session = arguments.session(options, terminal, name)
     terminal.problems(session.report().problems)
     return session
-
-
-def _text(
-    comparison: Comparison,
-    after: Session | Report,
-    form: str,
-    options: Namespace,
-    terminal: Terminal,
-) -> str:
-    from slimmer.formats.comparison import markdown, render, text
-
-    top = options.top or (40 if options.by else 15)
-    match form:
-        case "json":
-            return render(comparison)
-        case "markdown":
-            return markdown(comparison, options.by, top)
-        case "html":
-            from slimmer.app.diff import tree_of
-            from slimmer.formats import html
-
-            return html.render(comparison.after, tree_of(after), comparison=comparison)
-        case _:
-            from slimmer.cli import output
-
-            return text(comparison, output.display(terminal, options.output), options.by, top)

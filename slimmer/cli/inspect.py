@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING, get_args
 
 from slimmer.cli import arguments
+from slimmer.formats import forms
 from slimmer.formats.tables import By
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from slimmer.app.session import Session
     from slimmer.cli.arguments import Commands
     from slimmer.cli.terminal import Terminal
-    from slimmer.report.report import Report
-
-FORMATS = ("text", "json", "markdown", "html")
-SUFFIXES = {".json": "json", ".md": "markdown", ".markdown": "markdown", ".html": "html"}
 
 TEXT = """\
 Says where the bytes of an image went: its sizes, the largest owners, the categories, the layers
@@ -59,8 +54,8 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=FORMATS,
-        metavar="|".join(FORMATS),
+        choices=forms.REPORT,
+        metavar="|".join(forms.REPORT),
         help="text for people (the default), json for programs, markdown for a job's summary,"
         " html for a page with pictures",
     )
@@ -89,34 +84,15 @@ def run(options: Namespace, terminal: Terminal) -> int:
         terminal.problems(session.problems)
         output.write(text, options.output, terminal)
         return 0
-    chosen = options.format or SUFFIXES.get(PurePath(options.output or "").suffix, "text")
+    form = options.format or forms.by_name(options.output, forms.REPORT)
     report = session.report(options.filter)
-    watched = chosen == "text" and options.output is None and terminal.stdout.isatty()
+    watched = form == "text" and options.output is None and terminal.stdout.isatty()
     if not watched:  # there, the report itself shows them
         terminal.problems(report.problems)
-    output.write(_text(session, report, chosen, options, terminal), options.output, terminal)
-    return 0
-
-
-def _text(
-    session: Session, report: Report, chosen: str, options: Namespace, terminal: Terminal
-) -> str:
+    display = output.display(terminal, options.output)
     top = options.top or (40 if options.by else 15)
-    match chosen:
-        case "json":
-            from slimmer.formats import json
-
-            return json.render(report)
-        case "markdown":
-            from slimmer.formats import markdown
-
-            return markdown.render(report, options.by, top)
-        case "html":
-            from slimmer.formats import html
-
-            return html.render(report, session.tree(options.filter))
-        case _:
-            from slimmer.cli import output
-            from slimmer.formats import text
-
-            return text.render(report, output.display(terminal, options.output), options.by, top)
+    text = forms.report_text(
+        report, form, display, options.by, top, lambda: session.tree(options.filter)
+    )
+    output.write(text, options.output, terminal)
+    return 0

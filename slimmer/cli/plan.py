@@ -6,16 +6,13 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from slimmer.cli import arguments
+from slimmer.formats import forms
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from slimmer.cli.arguments import Commands
     from slimmer.cli.terminal import Terminal
-    from slimmer.formats.console import Display
-    from slimmer.plan.plan import Plan
-
-FORMATS = ("text", "json", "markdown")
 
 TEXT = """\
 Proposes steps that shrink an image, each with its bytes, its risk and its reason, and picks the
@@ -48,8 +45,8 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=FORMATS,
-        metavar="|".join(FORMATS),
+        choices=forms.PLAN,
+        metavar="|".join(forms.PLAN),
         default="text",
         help="text for people (the default), json for programs, markdown for a merge request",
     )
@@ -64,24 +61,12 @@ def run(options: Namespace, terminal: Terminal) -> int:
 
     wanted = arguments.plan_options(options, load_settings(options.settings))
     plan = arguments.session(options, terminal, options.image).plan(wanted)
+    shown_in = options.output
     if options.output is not None and PurePath(options.output).suffix == ".json":
         output.write(plan.to_json(), options.output, terminal)
-        output.write(_text(plan, options, output.display(terminal)), None, terminal)
-    else:
-        text = _text(plan, options, output.display(terminal, options.output))
-        output.write(text, options.output, terminal)
+        shown_in = None
+    display = output.display(terminal, shown_in)
+    output.write(forms.plan_text(plan, options.format, display, options.top), shown_in, terminal)
     if plan.shortfall:
         terminal.notes([f"what may close the gap: {', '.join(bolder(wanted))}"])
     return 1 if plan.shortfall else 0
-
-
-def _text(plan: Plan, options: Namespace, display: Display) -> str:
-    from slimmer.formats.plan import markdown, render, text
-
-    match options.format:
-        case "json":
-            return render(plan)
-        case "markdown":
-            return markdown(plan, options.top)
-        case _:
-            return text(plan, display, options.top)

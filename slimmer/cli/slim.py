@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from slimmer.app.events import Event
     from slimmer.cli.arguments import Commands
     from slimmer.cli.terminal import Terminal
-    from slimmer.stores.destination import Written
 
 TEXT = """\
 Writes a smaller image: the steps of a plan carried out layer by layer, without a rebuild and
@@ -85,6 +84,7 @@ def run(options: Namespace, terminal: Terminal) -> int:
     from slimmer.cli import output
     from slimmer.formats.plan import text as plan_text
     from slimmer.formats.verdict import text as verdict_text
+    from slimmer.formats.written import text as written_text
 
     def show(event: Event) -> None:
         match event:
@@ -111,8 +111,11 @@ def run(options: Namespace, terminal: Terminal) -> int:
     )
     destination = _destination(options)
     result = arguments.session(options, terminal, options.image, show).slim(destination, wanted)
-    if result.written is not None:
-        output.write(_summary(result.written, result.destination), None, terminal)
+    written = result.written
+    if written is not None:
+        sizes = (("unpacked", written.unpacked), ("packed", written.packed))
+        told = written_text(result.destination, written.id, sizes, written.reused, written.written)
+        output.write(told, None, terminal)
     return 0 if result.holds else 1
 
 
@@ -128,18 +131,3 @@ def _destination(options: Namespace) -> str:
         return str(options.output)
     transport = "podman" if str(options.image).startswith("podman:") else "docker"
     return f"{transport}:{options.tag}"
-
-
-def _summary(written: Written, destination: str) -> str:
-    """What was written, in one line."""
-    from slimmer.units import size_text
-
-    sizes = [
-        f"{size_text(size)} {name}"
-        for name, size in (("unpacked", written.unpacked), ("packed", written.packed))
-        if size is not None
-    ]
-    return (
-        f"wrote {destination}: {', '.join(sizes)}; {written.reused} layers as they were,"
-        f" {written.written} anew; {written.id[:19]}\n"
-    )

@@ -6,6 +6,7 @@ from argparse import BooleanOptionalAction
 from typing import TYPE_CHECKING
 
 from slimmer.cli import arguments
+from slimmer.formats import forms
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -76,9 +77,9 @@ def add(commands: Commands) -> None:
     arguments.add_pair(parser)
     parser.add_argument(
         "--format",
-        choices=("text", "json"),
+        choices=forms.VERDICT,
         default="text",
-        metavar="text|json",
+        metavar="|".join(forms.VERDICT),
         help="text for people (the default), or json for programs",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write a file instead of stdout")
@@ -89,7 +90,6 @@ def run(options: Namespace, terminal: Terminal) -> int:
     from slimmer.app.options import VerifyOptions
     from slimmer.app.settings import load_settings
     from slimmer.cli import output
-    from slimmer.formats.verdict import render, text
 
     wanted = VerifyOptions(
         trials=arguments.trials(options),
@@ -102,9 +102,8 @@ def run(options: Namespace, terminal: Terminal) -> int:
     )
     before = arguments.session(options, terminal, options.before)
     verdict = before.verify(options.after, wanted)
-    if options.format == "json":
-        told = render(verdict, options.before, options.after)
-    else:
-        told = text(verdict, output.display(terminal))
+    told = forms.verdict_text(
+        verdict, options.format, output.display(terminal), options.before, options.after
+    )
     output.write(told, options.output, terminal)
     return 0 if verdict.holds else 1
