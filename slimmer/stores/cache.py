@@ -12,7 +12,6 @@ import marshal
 import os
 import sys
 import tempfile
-import time
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,8 @@ LIMIT = 512 << 20
 FORMAT = f"1.{marshal.version}.{sys.version_info[0]}.{sys.version_info[1]}"
 """Changes with whatever changes the meaning of what is kept: this module, `Header`, marshal."""
 MAGIC = b"slimmer cache 1\n"
+ABANDONED = 3600
+"""Seconds after which a file that is being written belongs to a process that was killed."""
 CHECK = 32
 """Bytes of the checksum that stands before the content."""
 
@@ -92,14 +93,21 @@ class Cache:
     def _trim(self) -> None:
         """Remove what was not used for longest until the rest fits."""
         entries: list[tuple[float, int, str]] = []
+        parts: list[tuple[float, str]] = []
         with os.scandir(self._folder) as found:
             for entry in found:
                 with contextlib.suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
                     if entry.name.endswith(".bin"):
                         entries.append((status.st_mtime, status.st_size, entry.path))
-                    elif entry.name.endswith(".part") and status.st_mtime < time.time() - 3600:
-                        os.unlink(entry.path)  # noqa: PTH108 - left by a process that was killed
+                    elif entry.name.endswith(".part"):
+                        parts.append((status.st_mtime, entry.path))
+        # An entry was just put there, so the newest one tells the time.
+        newest = max(entries, default=(0.0, 0, ""))[0]
+        for changed, path in parts:
+            if changed < newest - ABANDONED:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)  # noqa: PTH108 - left by a process that was killed
         total = sum(size for _, size, _ in entries)
         for _, size, path in sorted(entries):
             if total <= self._limit:
