@@ -146,8 +146,9 @@ def _held(
     owner_of = facts.ledger.owner
     for need, library in facts.linkage.lost(gone):
         held.setdefault(owner_of(library), ("nothing-links", str(need)))
-    for link, target in dangling(facts, gone):
-        held.setdefault(owner_of(target), ("nothing-links", f"{printable(link)} leads to it"))
+    for link, _, lost in dangling(facts, gone):
+        for path in lost:
+            held.setdefault(owner_of(path), ("nothing-links", f"{printable(link)} leads to it"))
     if held:
         return held
     modules = _modules(facts, leaving)

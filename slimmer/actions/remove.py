@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimmer.analysis.symlinks import dangling, ways
+from slimmer.analysis.symlinks import dangling
 from slimmer.names import printable
 from slimmer.plan.proposals import in_doubt
 from slimmer.plan.steps import Refusal, Step
@@ -87,15 +87,12 @@ def _with_links(
         found = list(dangling(facts, leaving))
         if not found:
             break
-        for link, target in found:
+        for link, target, lost in found:
             if link.startswith(ALTERNATIVES) and not protection.keeps(link):
                 leaving.add(link)
                 continue
-            stay = [path for path in (target, *facts.below(target)) if path in leaving]
+            stay = [path for path in lost if path in leaving]
             leaving.difference_update(stay)
-            if stay:
+            if facts.freed(stay):
                 kept.append((printable(target), f"{printable(link)} leads to it", stay))
-            else:  # the way to it goes over a link that was to leave
-                for way in ways(facts.index, link):
-                    leaving.discard(way)
     return leaving, kept

@@ -125,6 +125,14 @@ class Facts:
             if target in index.visible or next(self.below(target), None) is not None
         ]
 
+    @cached_property
+    def ways(self) -> Mapping[bytes, Sequence[bytes]]:
+        """Symlink → the other symlinks on the way to its target, for those that go over any."""
+        from slimmer.analysis.symlinks import ways
+
+        found = ((link, ways(self.index, link)) for link, _ in self.symlinks)
+        return {link: met for link, met in found if met}
+
     def freed(self, paths: Iterable[bytes]) -> int:
         """Bytes that leave with these visible paths: a hard link's when its last name leaves."""
         visible = self.index.visible

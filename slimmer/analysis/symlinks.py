@@ -1,10 +1,11 @@
-"""Where symlinks lead, and which of them would lead nowhere once some paths are gone."""
+"""Which symlinks would lead nowhere once some paths are gone, and what they need to stay."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from slimmer.tar.reading import DIRECTORY, SYMLINK
+from slimmer.index import resolve
+from slimmer.tar.reading import DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -12,39 +13,51 @@ if TYPE_CHECKING:
     from slimmer.analysis.facts import Facts
     from slimmer.index import Index
 
-LONGEST_CHAIN = 40
-"""Symlinks that Linux follows for one path (path_resolution(7))."""
+
+class Dangling(NamedTuple):
+    """A symlink that stays and would lead nowhere."""
+
+    link: bytes
+    target: bytes
+    """Its real target: a file, a folder, or a symlink that was to leave and that it goes over."""
+    lost: tuple[bytes, ...]
+    """The paths that were to leave and without which it leads nowhere."""
 
 
-def dangling(facts: Facts, removed: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Symlinks that stay and whose target is among the removed paths: the link, and the target.
+def dangling(facts: Facts, removed: Collection[bytes]) -> Iterator[Dangling]:
+    """Symlinks that stay and lose their way or their target, each with what it needs.
 
-    Any link on the way counts: what leads through a symlink that is gone leads nowhere.
+    Any link on the way counts, those in the place of a folder too: what leads over a symlink that
+    is gone leads nowhere.
     """
     index = facts.index
     for link, target in facts.symlinks:
         if link in removed:
             continue
-        if (
-            target in removed
-            or any(way in removed for way in ways(index, link))
-            or (_is_folder(index, target) and _emptied(facts, target, removed))
-        ):
-            yield link, target
+        if target in removed:
+            yield Dangling(link, target, (target, *_leaving(facts, target, removed)))
+        elif way := next((way for way in facts.ways.get(link, ()) if way in removed), None):
+            yield Dangling(link, way, (way,))
+        elif _is_folder(index, target) and _is_emptied(facts, target, removed):
+            yield Dangling(link, target, tuple(_leaving(facts, target, removed)))
 
 
-def ways(index: Index, link: bytes) -> Iterator[bytes]:
-    """The paths that a symlink goes through, one after the other, its target at last."""
-    for _ in range(LONGEST_CHAIN):
-        header = index.visible.get(link)
-        if header is None or header.kind is not SYMLINK:
-            return
-        folder = link[: max(link.rfind(b"/"), 0)]
-        written = header.link if header.link.startswith(b"/") else folder + b"/" + header.link
-        around, _, name = written.rpartition(b"/")
-        real = index.resolve(around)
-        link = real + b"/" + name if real else name
-        yield link
+def ways(index: Index, link: bytes) -> list[bytes]:
+    """Every other symlink that is followed on the way from a symlink to its target."""
+    met: list[bytes] = []
+
+    def follow(path: bytes) -> bytes | None:
+        target = index.link(path)
+        if target is not None and path != link:
+            met.append(path)
+        return target
+
+    resolve(link, follow)
+    return met
+
+
+def _leaving(facts: Facts, folder: bytes, removed: Collection[bytes]) -> Iterator[bytes]:
+    return (path for path in facts.below(folder) if path in removed)
 
 
 def _is_folder(index: Index, path: bytes) -> bool:
@@ -52,7 +65,7 @@ def _is_folder(index: Index, path: bytes) -> bool:
     return header is None or header.kind is DIRECTORY
 
 
-def _emptied(facts: Facts, folder: bytes, removed: Collection[bytes]) -> bool:
+def _is_emptied(facts: Facts, folder: bytes, removed: Collection[bytes]) -> bool:
     """Whether a folder leaves because all that was in it does."""
     if facts.stays(folder):
         return False

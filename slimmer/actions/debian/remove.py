@@ -366,8 +366,9 @@ class _System:
         gone, _, blocked = self._changed_alternatives(removed)
         for path, name in blocked:
             hold(path, "keeps", f"it is the current choice for {printable(name)}")
-        for link, target in dangling(facts, removed | gone):
-            hold(target, "keeps", f"{printable(link)} leads to it")
+        for link, _, lost in dangling(facts, removed | gone):
+            for path in lost:
+                hold(path, "keeps", f"{printable(link)} leads to it")
         owners = {path[: max(path.rfind(b"/"), 0)] for path in removed}
         for path in owners & self._diverting:
             hold(path, "keeps", "it diverts files of other packages")

@@ -193,7 +193,7 @@ def replacement(
             f"{need} and would not find it any more"
             + (f", and {len(lost) - 1} more" if len(lost) > 1 else ""),
         )
-    for link, end in dangling(facts, removes - added):
+    for link, end, _ in dangling(facts, removes - added):
         raise Forbidden("nothing-links", f"{printable(link)} leads to {printable(end)}")
     # Folders that are emptied are named, too, so that a plan file can name them as a whole.
     removed = Changes.of(facts.index, removes, stays=facts.stays).removed
