@@ -67,8 +67,9 @@ if TYPE_CHECKING:
     from slimmer.gate.gate import Gate
     from slimmer.image import Image, Platform
     from slimmer.index import Index
+    from slimmer.plan.budget import Budget
     from slimmer.plan.plan import Plan
-    from slimmer.plan.steps import Budget, Step
+    from slimmer.plan.steps import Step
     from slimmer.policy import Policy, Safety
     from slimmer.proof.faults import Verdict
     from slimmer.report.comparison import Comparison
@@ -81,7 +82,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Attribution": "attribution",
-    "Budget": "plan.steps",
+    "Budget": "plan.budget",
     "BudgetOptions": "app.options",
     "Comparison": "report.comparison",
     "Context": "app.session",

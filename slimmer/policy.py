@@ -7,14 +7,14 @@ build on one another with `extends`; a rule of the same name replaces the one it
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, replace
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimmer.categories import Category
 from slimmer.errors import SlimmerError
+from slimmer.toml import Table
 from slimmer.units import parse_size
 
 if TYPE_CHECKING:
@@ -22,17 +22,21 @@ if TYPE_CHECKING:
 
     from slimmer.attribution import Owner
 
-ACTIONS = (
-    "remove",
-    "remove-distribution",
-    "remove-debian-package",
-    "drop-hidden",
-    "link-duplicates",
-    "drop-bytecode",
-    "device-code",
-    "symbols",
-    "swap",
-)
+
+class ActionName(StrEnum):
+    """What a rule's `action` may be: the one place where the ways to shrink are named."""
+
+    REMOVE = "remove"
+    REMOVE_DISTRIBUTION = "remove-distribution"
+    REMOVE_DEBIAN_PACKAGE = "remove-debian-package"
+    DROP_HIDDEN = "drop-hidden"
+    LINK_DUPLICATES = "link-duplicates"
+    DROP_BYTECODE = "drop-bytecode"
+    DEVICE_CODE = "device-code"
+    SYMBOLS = "symbols"
+    SWAP = "swap"
+
+
 GUARDS = (
     "nothing-calls",
     "nothing-imports",
@@ -41,6 +45,12 @@ GUARDS = (
     "nothing-requires",
     "source-stays",
 )
+
+
+KEYS = ("name", "description", "extends", "safety", "keep", "keep-owners", "rules")
+"""What a policy's table may hold."""
+RULE_KEYS = ("action", "safety", "why", "match", "guards", "evidence", "options", "enabled")
+SELECTOR_KEYS = ("path", "exclude", "owner", "category", "size", "layer")
 
 
 class PolicyError(SlimmerError):
@@ -171,7 +181,7 @@ class Rule:
 
     name: str
     action: str
-    """One of ACTIONS."""
+    """An ActionName."""
     safety: Safety
     why: str
     """What these bytes are for and why nobody misses them, for people."""
@@ -203,65 +213,70 @@ class Policy:
     safety: Safety = Safety.SAFE
     """The most that a step may risk unless the user says otherwise."""
     description: str = ""
+    shipped_keep: tuple[str, ...] = ()
+    """Those patterns of `keep` that only policies which come with slimmer name. They are about
+    files of packages that stay; the others hold a file for its own sake."""
 
     def __repr__(self) -> str:
         return f"Policy({self.name!r}, {len(self.rules)} rules, {self.safety})"
 
     @classmethod
-    def parse(cls, text: str, source: str, find: Callable[[str, str], Policy]) -> Policy:
-        """Read TOML; `find(name, source)` gives the policies it extends.
+    def parse(
+        cls, text: str, source: str, find: Callable[[str, str], Policy], *, shipped: bool = False
+    ) -> Policy:
+        """Read TOML; `find(name, source)` gives the policies it extends; `shipped` is whether it
+        comes with slimmer.
 
         Raises PolicyError that names file, table and key.
         """
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise PolicyError(
-                f"{source}: {error}", hint="the file is TOML: https://toml.io"
-            ) from None
-        return cls.of(table, source, find)
+        return cls._read(Table.parse(text, source, PolicyError), find, shipped)
 
     @classmethod
     def of(
         cls, table: Mapping[str, Any], source: str, find: Callable[[str, str], Policy]
     ) -> Policy:
         """Make a policy of a TOML table, such as `[tool.slimmer]`."""
-        _known(
-            table,
-            ("name", "description", "extends", "safety", "keep", "keep-owners", "rules"),
-            source,
-        )
+        return cls._read(Table(table, source, PolicyError), find)
+
+    @classmethod
+    def _read(
+        cls, table: Table, find: Callable[[str, str], Policy], shipped: bool = False
+    ) -> Policy:
+        table.only(KEYS)
         rules: dict[str, Rule] = {}
-        keep: list[str] = []
+        keep = list(table.texts("keep"))
+        own: set[str] = set() if shipped else set(keep)
         keep_owners: list[str] = []
         safety = Safety.SAFE
-        for base in _texts(table, "extends", source):
-            extended = find(base, source)
+        inherited: list[str] = []
+        for base in table.texts("extends"):
+            extended = find(base, table.where)
             rules |= {rule.name: rule for rule in extended.rules}
-            keep += extended.keep.patterns
+            inherited += extended.keep.patterns
+            own.update(set(extended.keep.patterns).difference(extended.shipped_keep))
             keep_owners += extended.keep_owners
             safety = max(safety, extended.safety)
         if "safety" in table:
-            safety = Safety.parse(table["safety"], f"{source}: safety")
-        for name, fields in _table(table.get("rules", {}), f"{source}: rules").items():
-            where = f"{source}: rules.{name}"
-            rule = _rule(name, _table(fields, where), where, rules.get(name))
+            safety = Safety.parse(table.fields["safety"], table.place("safety"))
+        for name, fields in table.table("rules").tables():
+            rule = _rule(name, fields, rules.get(name))
             if rule is None:
                 rules.pop(name, None)
             else:
                 rules[name] = rule
         if not rules:
             raise PolicyError(
-                f"{source}: the policy has no rules",
+                f"{table.where}: the policy has no rules",
                 hint='say extends = ["safe"], or write a [rules.NAME] table',
             )
         return cls(
-            str(table.get("name", source)),
+            str(table.fields.get("name", table.where)),
             tuple(rules.values()),
-            Globs(dict.fromkeys([*keep, *_texts(table, "keep", source)])),
-            tuple(dict.fromkeys([*keep_owners, *_texts(table, "keep-owners", source)])),
+            Globs(dict.fromkeys([*inherited, *keep])),
+            tuple(dict.fromkeys([*keep_owners, *table.texts("keep-owners")])),
             safety,
-            str(table.get("description", "")),
+            str(table.fields.get("description", "")),
+            tuple(sorted({*inherited, *keep} - own)),
         )
 
     def keeping(self, names: Iterable[str]) -> Policy:
@@ -272,6 +287,7 @@ class Policy:
             self,
             keep=Globs((*self.keep.patterns, *paths)),
             keep_owners=(*self.keep_owners, *owners),
+            shipped_keep=tuple(one for one in self.shipped_keep if one not in paths),
         )
 
     def told(self, action: str, otherwise: Rule | None = None, **options: Any) -> Policy:
@@ -290,98 +306,73 @@ class Policy:
         return replace(self, rules=tuple(rules))
 
 
-def _rule(name: str, table: Mapping[str, Any], where: str, base: Rule | None) -> Rule | None:
-    _known(
-        table,
-        ("action", "safety", "why", "match", "guards", "evidence", "options", "enabled"),
-        where,
-    )
-    if table.get("enabled", True) is False:
+def _rule(name: str, table: Table, base: Rule | None) -> Rule | None:
+    """A rule, on top of the one of its name that it changes; None where it is switched off."""
+    table.only(RULE_KEYS)
+    if table.fields.get("enabled", True) is False:
         return None
     if base is None:
-        for key in ("action", "safety", "why"):
-            if key not in table:
-                raise PolicyError(f"{where}: the key {key!r} is missing")
+        table.having("action", "safety", "why")
         base = Rule(name, "", Safety.SAFE, "")
-    action = table.get("action", base.action)
-    if action not in ACTIONS:
+    action = table.fields.get("action", base.action)
+    if action not in list(ActionName):
         raise PolicyError(
-            f"{where}.action: there is no action {action!r}", hint="one of: " + ", ".join(ACTIONS)
+            f"{table.place('action')}: there is no action {action!r}",
+            hint="one of: " + ", ".join(ActionName),
         )
-    why = table.get("why", base.why)
+    why = table.fields.get("why", base.why)
     if not isinstance(why, str) or not why.strip():
-        raise PolicyError(f"{where}.why: a rule says why, in a sentence for people")
-    guards = _texts(table, "guards", where) if "guards" in table else base.guards
+        raise PolicyError(f"{table.place('why')}: a rule says why, in a sentence for people")
+    guards = table.texts("guards") if "guards" in table else base.guards
     for guard in guards:
         if guard not in GUARDS:
             raise PolicyError(
-                f"{where}.guards: there is no guard {guard!r}", hint="one of: " + ", ".join(GUARDS)
+                f"{table.place('guards')}: there is no guard {guard!r}",
+                hint="one of: " + ", ".join(GUARDS),
             )
+    safety = base.safety
+    if "safety" in table:
+        safety = Safety.parse(table.fields["safety"], table.place("safety"))
     return Rule(
         name,
         action,
-        Safety.parse(table["safety"], f"{where}.safety") if "safety" in table else base.safety,
+        safety,
         why,
-        _selector(_table(table["match"], f"{where}.match"), f"{where}.match")
-        if "match" in table
-        else base.selector,
+        _selector(table.table("match")) if "match" in table else base.selector,
         tuple(guards),
-        str(table.get("evidence", base.evidence)),
-        tuple(sorted(_table(table["options"], f"{where}.options").items()))
+        str(table.fields.get("evidence", base.evidence)),
+        tuple(sorted(table.table("options").fields.items()))
         if "options" in table
         else base.options,
-        where,
+        table.where,
     )
 
 
-def _selector(table: Mapping[str, Any], where: str) -> Selector:
-    _known(table, ("path", "exclude", "owner", "category", "size", "layer"), where)
+def _selector(table: Table) -> Selector:
+    table.only(SELECTOR_KEYS)
     categories: list[Category] = []
-    for text in _texts(table, "category", where):
+    for text in table.texts("category"):
         try:
             categories.append(Category(text))
         except ValueError:
             raise PolicyError(
-                f"{where}.category: there is no category {text!r}",
+                f"{table.place('category')}: there is no category {text!r}",
                 hint="one of: " + ", ".join(category.value for category in Category),
             ) from None
-    size = table.get("size", "")
+    size = table.fields.get("size", "")
     if not isinstance(size, str) or (size and not size.startswith(">=")):
-        raise PolicyError(f"{where}.size: expected a size such as '>=1MB', got {size!r}")
-    layers = table.get("layer", [])
+        raise table.fault("size", "a size such as '>=1MB'")
+    layers = table.fields.get("layer", [])
     if not isinstance(layers, list) or not all(type(number) is int for number in layers):
-        raise PolicyError(f"{where}.layer: expected a list of layer numbers, got {layers!r}")
+        raise table.fault("layer", "a list of layer numbers")
     return Selector(
-        Globs(_texts(table, "path", where)),
-        Globs(_texts(table, "exclude", where)),
-        _texts(table, "owner", where),
+        Globs(table.texts("path")),
+        Globs(table.texts("exclude")),
+        table.texts("owner"),
         tuple(categories),
-        parse_size(size[2:].strip(), f"{where}.size") if size else 0,
+        parse_size(size[2:].strip(), table.place("size")) if size else 0,
         tuple(layers),
     )
-
-
-def _known(table: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
-    for key in table:
-        if key not in keys:
-            raise PolicyError(
-                f"{where}: there is no key {key!r}", hint="one of: " + ", ".join(keys)
-            )
-
-
-def _table(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise PolicyError(f"{where}: expected a table, got {value!r:.60}")
-    return value
-
-
-def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    value = table.get(key, [])
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise PolicyError(f"{where}.{key}: expected a list of texts, got {value!r:.60}")
-    return tuple(value)
 
 
 def shipped() -> Path:
@@ -406,7 +397,8 @@ def find(name: str, source: str) -> Policy:
                 hint=f"one of {', '.join(names)}, or the path of a TOML file",
             )
     text = path.read_text(encoding="utf-8", errors="replace")
-    return Policy.parse(text, str(path if name not in names else path.name), _finder(path, ()))
+    source = path.name if name in names else str(path)
+    return Policy.parse(text, source, _finder(path, ()), shipped=name in names)
 
 
 def _finder(path: Path, around: tuple[Path, ...]) -> Callable[[str, str], Policy]:
@@ -424,6 +416,7 @@ def _finder(path: Path, around: tuple[Path, ...]) -> Callable[[str, str], Policy
             inner.read_text(encoding="utf-8", errors="replace"),
             inner.name,
             _finder(inner, (*around, path)),
+            shipped=inner.parent == shipped(),
         )
 
     return extended

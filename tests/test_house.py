@@ -15,7 +15,7 @@ import slimmer
 PACKAGE = Path(slimmer.__file__).parent
 
 FLOORS = (
-    *("errors", "names", "units", "signals", "categories", "splice", "ecosystems"),
+    *("errors", "names", "toml", "units", "signals", "categories", "splice", "ecosystems"),
     *("tar", "files", "elf", "evidence", "image", "index", "attribution", "policy", "analysis"),
     *("edits", "plan", "rewrite", "proof", "report", "gate"),
 )

@@ -5,22 +5,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from slimmer.policy import ActionName
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from slimmer.plan.steps import Action, Bookkeeper
 
 _ACTIONS = {
-    "remove": ("remove", "Remove"),
-    "remove-distribution": ("distribution", "RemoveDistribution"),
-    "remove-debian-package": ("debian.remove", "RemoveDebianPackage"),
-    "drop-hidden": ("hidden", "DropHidden"),
-    "link-duplicates": ("duplicates", "LinkDuplicates"),
-    "drop-bytecode": ("bytecode", "DropBytecode"),
-    "device-code": ("libraries", "CutDeviceCode"),
-    "symbols": ("libraries", "StripSymbols"),
+    ActionName.REMOVE: ("remove", "Remove"),
+    ActionName.REMOVE_DISTRIBUTION: ("distribution", "RemoveDistribution"),
+    ActionName.REMOVE_DEBIAN_PACKAGE: ("debian.remove", "RemoveDebianPackage"),
+    ActionName.DROP_HIDDEN: ("hidden", "DropHidden"),
+    ActionName.LINK_DUPLICATES: ("duplicates", "LinkDuplicates"),
+    ActionName.DROP_BYTECODE: ("bytecode", "DropBytecode"),
+    ActionName.DEVICE_CODE: ("libraries", "CutDeviceCode"),
+    ActionName.SYMBOLS: ("libraries", "StripSymbols"),
 }
-"""Name in a policy → module of this package and class in it."""
+"""Name in a policy → module of this package and class in it; `swap` is told where wheels are."""
 
 
 def default(find_links: Iterable[str] = (), index_url: str | None = None) -> Mapping[str, Action]:
@@ -35,7 +37,7 @@ def default(find_links: Iterable[str] = (), index_url: str | None = None) -> Map
     }
     from slimmer.actions.swap.swap import SwapWheel
 
-    actions["swap"] = SwapWheel(find_links=tuple(find_links), index_url=index_url)
+    actions[ActionName.SWAP] = SwapWheel(find_links=tuple(find_links), index_url=index_url)
     return actions
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.ecosystems.python import is_cached, is_optimized, source_of
+from slimmer.plan.budget import PlanError
 from slimmer.plan.proposals import in_doubt
-from slimmer.plan.steps import PlanError, Refusal, Step
+from slimmer.plan.steps import Refusal, Step
+from slimmer.policy import ActionName
 from slimmer.tar.reading import FILE
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class DropBytecode:
     the program, and refused.
     """
 
-    name: str = "drop-bytecode"
+    name: str = ActionName.DROP_BYTECODE
 
     def propose(
         self, facts: Facts, protection: Protection, rule: Rule, ask: Ask

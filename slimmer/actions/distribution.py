@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from slimmer.analysis.dependencies import site_of
 from slimmer.analysis.symlinks import dangling
 from slimmer.names import printable
+from slimmer.plan.budget import PlanError
 from slimmer.plan.proposals import in_doubt
-from slimmer.plan.steps import PlanError, Refusal, Step
-from slimmer.policy import Globs
+from slimmer.plan.steps import Refusal, Step
+from slimmer.policy import ActionName, Globs
 from slimmer.tar.reading import DIRECTORY
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 class RemoveDistribution:
     """One step for each distribution, or for several that leave only together."""
 
-    name: str = "remove-distribution"
+    name: str = ActionName.REMOVE_DISTRIBUTION
 
     def propose(
         self, facts: Facts, protection: Protection, rule: Rule, ask: Ask

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.categories import Category
+from slimmer.plan.budget import PlanError
 from slimmer.plan.proposals import in_doubt
-from slimmer.plan.steps import PlanError, Step
+from slimmer.plan.steps import Step
+from slimmer.policy import ActionName
 from slimmer.tar.reading import FILE
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class LinkDuplicates:
     first three are joined. Sources must also agree in time: bytecode knows its source's time.
     """
 
-    name: str = "link-duplicates"
+    name: str = ActionName.LINK_DUPLICATES
 
     def propose(self, facts: Facts, protection: Protection, rule: Rule, ask: Ask) -> Iterator[Step]:
         minimum = max(rule.selector.minimum, 1) if rule.selector.minimum else MINIMUM

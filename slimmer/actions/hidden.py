@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.plan.steps import Step
+from slimmer.policy import ActionName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class DropHidden:
     """One step for each layer that holds hidden files."""
 
-    name: str = "drop-hidden"
+    name: str = ActionName.DROP_HIDDEN
 
     def propose(self, facts: Facts, protection: Protection, rule: Rule, ask: Ask) -> Iterator[Step]:
         found: dict[int, list[Hidden]] = {}

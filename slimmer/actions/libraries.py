@@ -9,8 +9,10 @@ from slimmer.actions import device_code, symbols
 from slimmer.categories import Category
 from slimmer.elf.fatbin import parse_gpus
 from slimmer.elf.file import ElfError
+from slimmer.plan.budget import PlanError
 from slimmer.plan.proposals import in_doubt
-from slimmer.plan.steps import PlanError, Refusal, Rewrite, Step
+from slimmer.plan.steps import Refusal, Rewrite, Step
+from slimmer.policy import ActionName
 from slimmer.tar.reading import FILE
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class CutDeviceCode:
     can know.
     """
 
-    name: str = "device-code"
+    name: str = ActionName.DEVICE_CODE
 
     def propose(
         self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
@@ -143,7 +145,7 @@ def _told(cuts: Iterable[Pruned]) -> str:
 class StripSymbols:
     """One step for each owner of ELF files with symbol tables or debug information."""
 
-    name: str = "symbols"
+    name: str = ActionName.SYMBOLS
 
     def propose(self, facts: Facts, protection: Protection, rule: Rule, ask: Ask) -> Iterator[Step]:
         found: dict[tuple[Owner, bool], list[Rewrite]] = {}

@@ -10,6 +10,7 @@ from slimmer.analysis.symlinks import dangling
 from slimmer.names import printable
 from slimmer.plan.proposals import in_doubt
 from slimmer.plan.steps import Refusal, Step
+from slimmer.policy import ActionName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +28,7 @@ ALTERNATIVES = b"etc/alternatives/"
 class Remove:
     """Files leave by name; a folder that is emptied by it leaves too."""
 
-    name: str = "remove"
+    name: str = ActionName.REMOVE
 
     def propose(
         self, facts: Facts, protection: Protection, rule: Rule, ask: Ask

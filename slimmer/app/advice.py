@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from slimmer.app.session import Session
     from slimmer.gate.gate import Gate, Remedy
     from slimmer.gate.judge import Ruling
-    from slimmer.plan.steps import Metric
+    from slimmer.plan.budget import Metric
     from slimmer.policy import Policy
     from slimmer.report.comparison import Comparison
     from slimmer.report.report import Report
@@ -79,7 +79,8 @@ def _remedies(
 ) -> tuple[Remedy, ...]:
     """What the policies come to, least risky first, until one fits; kept for the next run."""
     from slimmer.gate.gate import Remedy
-    from slimmer.plan.steps import Budget
+    from slimmer.plan.budget import Budget
+    from slimmer.policy import ActionName
 
     remedies: list[Remedy] = []
     for name, policy in _policies(options):
@@ -89,7 +90,7 @@ def _remedies(
             return Remedy.of(plan, name).to_json()
 
         # Which wheel a swap finds depends on more than the image.
-        asks = any(rule.action == "swap" for rule in policy.rules)
+        asks = any(rule.action == ActionName.SWAP for rule in policy.rules)
         question = ("remedy", _said(policy), options.accept, metric, maximum, name)
         text = make() if asks and options.swap else session.cached(question, make)
         remedies.append(Remedy.read(text))

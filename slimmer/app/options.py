@@ -17,7 +17,7 @@ from slimmer.units import parse_size
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from slimmer.plan.steps import Budget
+    from slimmer.plan.budget import Budget
     from slimmer.proof.trials import Trials
     from slimmer.rewrite import Mode
     from slimmer.stores.compression import Compression
@@ -174,7 +174,7 @@ def parse_budget(maximum: str, metric: str = "unpacked", where: str = "budget") 
     >>> slimmer.parse_budget("4GiB")
     Budget(maximum=4294967296, metric='unpacked')
     """
-    from slimmer.plan.steps import Budget
+    from slimmer.plan.budget import Budget
 
     return Budget.of(parse_size(maximum, where), metric)
 

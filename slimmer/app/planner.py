@@ -10,9 +10,9 @@ from slimmer.policy import Policy, Selector
 if TYPE_CHECKING:
     from slimmer.app.options import PlanOptions
     from slimmer.app.session import Session
+    from slimmer.plan.budget import Budget
     from slimmer.plan.plan import Plan
     from slimmer.plan.proposals import Proposals
-    from slimmer.plan.steps import Budget
     from slimmer.policy import Safety
 
 

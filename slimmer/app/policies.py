@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from slimmer.app.settings import FILES, load_settings
-from slimmer.policy import Policy, Safety, find, shipped
+from slimmer.policy import ActionName, Policy, Safety, find, shipped
 
 if TYPE_CHECKING:
     from slimmer.app.options import PlanOptions
@@ -55,16 +55,16 @@ def policy_for(options: PlanOptions) -> Policy:
     balanced = {rule.action: rule for rule in find("balanced", "").rules}
     if options.gpu:
         policy = policy.told(
-            "device-code",
-            balanced.get("device-code"),
+            ActionName.DEVICE_CODE,
+            balanced.get(ActionName.DEVICE_CODE),
             gpus=options.gpu,
             mode=options.gpu_mode or None,
         )
     if options.swap or options.gpu:
         wanted = bool(options.swap) or options.gpu == "none"
         policy = policy.told(
-            "swap",
-            balanced.get("swap") if wanted else None,
+            ActionName.SWAP,
+            balanced.get(ActionName.SWAP) if wanted else None,
             swaps=list(options.swap) or None,
             find_links=list(options.find_links) or None,
             index_url=options.index_url or None,

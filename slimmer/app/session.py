@@ -269,7 +269,7 @@ class Session:
 
         >>> budget = slimmer.parse_budget("3.9MB")
         >>> plan = session.plan(slimmer.PlanOptions(policy="balanced", budget=budget))
-        >>> plan.shortfall, plan.after[0] <= 3_900_000
+        >>> plan.shortfall, plan.after.unpacked <= 3_900_000
         (0, True)
         """
         from slimmer.app.options import PlanOptions

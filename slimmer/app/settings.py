@@ -18,23 +18,23 @@ The same keys in both. A command's own options win over them, and add to lists.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimmer.errors import SlimmerError
 from slimmer.gate.limits import METRICS, Limit, limits_of
+from slimmer.policy import KEYS as POLICY
 from slimmer.policy import Policy, Safety
+from slimmer.toml import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 TEXTS = ("image", "policy", "accept", "gpu", "gpu-mode", "index-url", "dockerfile")
 LISTS = ("swap", "find-links", "requirements")
-POLICY = ("name", "description", "extends", "safety", "keep", "keep-owners", "rules")
-"""What a policy file may say too: it applies on top of `policy`."""
 KEYS = (*TEXTS, *LISTS, "budget", *POLICY)
+"""What a policy file may say is among them: it applies on top of `policy`."""
 FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("slimmer.toml", ()),
     ("pyproject.toml", ("tool", "slimmer")),
@@ -84,43 +84,27 @@ class Settings:
 
         Raises SettingsError (or the error of what a key holds) that names file, table and key.
         """
-        try:
-            table: Any = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsError(
-                f"{source}: {error}", hint="the file is TOML: https://toml.io"
-            ) from None
+        table = Table.parse(text, source, SettingsError)
         for name in tables:
-            if not isinstance(table, dict) or name not in table:
+            if not isinstance(table.fields.get(name), dict):
                 return None
-            table = table[name]
-        where = f"{source}: {'.'.join(tables)}" if tables else source
-        return cls.of(_table(table, where), where)
+            table = table.table(name)
+        return cls.of(table)
 
     @classmethod
-    def of(cls, table: Mapping[str, Any], where: str) -> Settings:
-        join = "." if ": " in where else ": "
-
-        def place(key: str) -> str:
-            return f"{where}{join}{key}"
-
-        for key in table:
-            if key not in KEYS:
-                raise SettingsError(
-                    f"{where}: there is no key {key!r:.60}", hint="one of: " + ", ".join(KEYS)
-                )
-        texts = {key: _text(table, key, place(key)) for key in TEXTS}
-        lists = {key: _texts(table, key, place(key)) for key in LISTS}
+    def of(cls, table: Table) -> Settings:
+        """The settings of a table that has been read; raises as `parse` does."""
+        table.only(KEYS)
+        texts = {key: table.text(key) for key in TEXTS}
+        lists = {key: table.texts(key) for key in LISTS}
         if texts["accept"]:
-            Safety.parse(texts["accept"], place("accept"))
+            Safety.parse(texts["accept"], table.place("accept"))
         if texts["gpu-mode"] not in ("", "shrink", "zero"):
-            raise SettingsError(
-                f"{place('gpu-mode')}: expected 'shrink' or 'zero', got {texts['gpu-mode']!r:.60}"
-            )
-        budget = _table(table.get("budget", {}), place("budget"))
-        metric = _text(budget, "metric", place("budget.metric"))
+            raise table.fault("gpu-mode", "'shrink' or 'zero'")
+        budget = table.table("budget")
+        metric = budget.text("metric")
         return cls(
-            source=where,
+            source=table.where,
             image=texts["image"],
             policy=texts["policy"],
             accept=texts["accept"],
@@ -131,12 +115,12 @@ class Settings:
             swap=lists["swap"],
             find_links=lists["find-links"],
             requirements=lists["requirements"],
-            rules={key: value for key, value in table.items() if key in POLICY},
-            limits=limits_of(budget, place("budget")),
+            rules={key: value for key, value in table.fields.items() if key in POLICY},
+            limits=limits_of(budget.fields, budget.where),
             metric=metric if metric in METRICS else "",
-            platforms=_texts(budget, "platform", place("budget.platform")),
-            baseline=_text(budget, "baseline", place("budget.baseline")),
-            dive_ci=_text(budget, "dive-ci", place("budget.dive-ci")),
+            platforms=budget.texts("platform"),
+            baseline=budget.text("baseline"),
+            dive_ci=budget.text("dive-ci"),
         )
 
     def chosen(self, name: str, find: Callable[[str, str], Policy]) -> Policy:
@@ -182,25 +166,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8", hint="TOML files are") from None
-
-
-def _table(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise SettingsError(f"{where}: expected a table, got {value!r:.60}")
-    return value
-
-
-def _text(table: Mapping[str, Any], key: str, where: str) -> str:
-    value = table.get(key, "")
-    if not isinstance(value, str) or (key in table and not value.strip()):
-        raise SettingsError(f"{where}: expected a text, got {value!r:.60}")
-    return value
-
-
-def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    value = table.get(key, [])
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise SettingsError(f"{where}: expected a list of texts, got {value!r:.60}")
-    return tuple(value)

@@ -549,7 +549,6 @@ def _change(change: _Change, number: int) -> Html:
 
 
 def _of_plan(plan: Plan) -> _Change:
-    at = 0 if plan.metric == "unpacked" else 1
     saved: dict[str, int] = {}
     for step in plan.steps:
         saved[step.rule] = saved.get(step.rule, 0) - step.saves(plan.metric)
@@ -557,8 +556,8 @@ def _of_plan(plan: Plan) -> _Change:
         "Before and after the plan",
         tuple(plan.notes),
         plan.metric,
-        plan.before[at],
-        plan.after[at],
+        plan.before.by(plan.metric),
+        plan.after.by(plan.metric),
         (*saved.items(), ("records", -plan.bookkeeping)),
         tuple(plan_tables(plan, STEPS)),
         plan.budget.maximum if plan.budget else None,

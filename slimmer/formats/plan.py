@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 def summary(plan: Plan) -> tuple[str, ...]:
     """What the plan comes to, a line each."""
     metric = plan.metric
-    at = 0 if metric == "unpacked" else 1
-    before, after = plan.before[at], plan.after[at]
+    before, after = plan.before.by(metric), plan.after.by(metric)
     lines = [f"{size_text(before)} → {size_text(after)} {metric}, by {len(plan.steps)} steps"]
     if plan.budget is not None:
         bound = f"the budget of {size_text(plan.budget.maximum)} {metric}"
@@ -52,7 +51,7 @@ def tables(plan: Plan, top: int) -> Iterable[Table]:
 def steps_table(plan: Plan, top: int) -> Table:
     """Step, bytes, safety and reason, with the running total and where the budget is met."""
     metric = plan.metric
-    start = plan.before[0 if metric == "unpacked" else 1]
+    start = plan.before.by(metric)
     totals = list(accumulate((-step.saves(metric) for step in plan.steps), initial=start))[1:]
     maximum = plan.budget.maximum if plan.budget else None
     shown = _shown(plan.steps, top)

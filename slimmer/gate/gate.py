@@ -58,15 +58,14 @@ class Remedy:
         """What a plan with a budget comes to; `policy` is what names it on the command line."""
         if plan.budget is None:
             raise GateError("a remedy leads to a budget")
-        place = 0 if plan.metric == "unpacked" else 1
         order = sorted(plan.steps, key=lambda step: (-step.saves(plan.metric), step.id))[:LARGEST]
-        kept = {id(step) for step in order}
+        kept = {step.id for step in order}
         return cls(
             policy,
             plan.metric,
             plan.budget.maximum,
-            plan.before[place],
-            plan.after[place],
+            plan.before.by(plan.metric),
+            plan.after.by(plan.metric),
             tuple(
                 RemedyStep(
                     one_line(printable(step.target)),
@@ -76,7 +75,7 @@ class Remedy:
                     one_line(printable(step.evidence)),
                 )
                 for step in plan.steps
-                if id(step) in kept
+                if step.id in kept
             ),
             len(plan.steps),
             str(max(step.safety for step in plan.steps)) if plan.steps else "",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from slimmer.categories import Category
 from slimmer.errors import SlimmerError
 from slimmer.names import one_line
+from slimmer.toml import Table
 from slimmer.units import parse_size
 
 if TYPE_CHECKING:
@@ -62,57 +62,50 @@ BUDGET_KEYS = (
 )
 
 
-def limits_of(table: Mapping[str, Any], where: str) -> tuple[Limit, ...]:
+def limits_of(fields: Mapping[str, Any], where: str) -> tuple[Limit, ...]:
     """The limits of a `[budget]` table.
 
     `max` with its `metric`, or `unpacked`, `rootfs`, `packed` by name; `layer`, `hidden`, `growth`
     (`+5%`, `+50MB`, or both in a list), `forbid` (owners), and the tables `owners`, `categories`,
     `paths` (name = size). Raises GateError or SizeError that name the key.
     """
-    for key in table:
-        if key not in BUDGET_KEYS:
-            raise GateError(
-                f"{where}: there is no key {key!r:.60}", hint="one of: " + ", ".join(BUDGET_KEYS)
-            )
-    metric = table.get("metric", "unpacked")
-    if metric not in METRICS:
-        raise GateError(f"{where}.metric: expected one of {', '.join(METRICS)}, got {metric!r:.60}")
+    table = Table(fields, where, GateError).only(BUDGET_KEYS)
+    metric = table.choice("metric", METRICS, "unpacked")
     limits: list[Limit] = []
 
     def add(bounds: Bounds, value: object, key: str, target: str = "") -> None:
-        source = f"{where}.{key}"
+        source = table.place(key)
         # A bare 0 has no unit to mix up.
         bare = value == "0" or (type(value) is int and value == 0)
         maximum = 0 if bare else parse_size(value, source)
         limits.append(Limit(bounds, maximum, target, source=source))
 
     if "max" in table:
-        add("image", table["max"], "max", metric)
+        add("image", fields["max"], "max", metric)
     for name in METRICS:
         if name in table:
-            add("image", table[name], name, name)
+            add("image", fields[name], name, name)
     if "layer" in table:
-        add("layer", table["layer"], "layer")
+        add("layer", fields["layer"], "layer")
     if "hidden" in table:
-        add("hidden", table["hidden"], "hidden")
-    grown = table.get("growth", [])
+        add("hidden", fields["hidden"], "hidden")
+    grown = fields.get("growth", [])
     limits += [
-        growth(text, metric, f"{where}.growth")
+        growth(text, metric, table.place("growth"))
         for text in (grown if isinstance(grown, list) else [grown])
     ]
-    forbidden = table.get("forbid", [])
-    if not isinstance(forbidden, list) or not all(isinstance(name, str) for name in forbidden):
-        raise GateError(f"{where}.forbid: expected a list of owners, got {forbidden!r:.60}")
-    limits += [Limit("forbidden", 0, name, source=f"{where}.forbid") for name in forbidden]
+    if isinstance(fields.get("forbid"), str):
+        raise table.fault("forbid", "a list of owners")
+    limits += [
+        Limit("forbidden", 0, name, source=table.place("forbid"))
+        for name in table.texts("forbid", "owners")
+    ]
     named: tuple[tuple[str, Bounds], ...]
     named = (("owners", "owner"), ("categories", "category"), ("paths", "path"))
     for key, kind in named:
-        entries = table.get(key, {})
-        if not isinstance(entries, dict):
-            raise GateError(f"{where}.{key}: expected a table, got {entries!r:.60}")
-        for name, value in entries.items():
+        for name, value in table.table(key).fields.items():
             if kind == "category":
-                _category(name, f"{where}.{key}")
+                _category(name, table.place(key))
             add(kind, value, f"{key}.{name}", name)
     return tuple(limits)
 
@@ -155,20 +148,15 @@ class Platform:
 
 def platforms(text: str, where: str) -> Mapping[str, Platform]:
     """The platforms of a TOML file, by name; raises GateError that names the key."""
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise GateError(f"{where}: {error}", hint="the file is TOML: https://toml.io") from None
-    return {name: _platform(name, table, f"{where}: {name}") for name, table in tables.items()}
+    tables = Table.parse(text, where, GateError).tables()
+    return {name: _platform(name, table) for name, table in tables}
 
 
-def _platform(name: str, table: Mapping[str, Any], where: str) -> Platform:
-    for key in ("title", "limit", "metric", "date", "source"):
-        if key not in table:
-            raise GateError(f"{where}: the key {key!r} is missing")
-    maximum = parse_size(table["limit"], f"{where}.limit")
-    metric, source = table["metric"], f"{table['title']}, {table['date']}"
-    notes = [str(table["note"])] if "note" in table else []
+def _platform(name: str, table: Table) -> Platform:
+    told = table.having("title", "limit", "metric", "date", "source").fields
+    maximum = parse_size(told["limit"], table.place("limit"))
+    metric, source = told["metric"], f"{told['title']}, {told['date']}"
+    notes = [str(told["note"])] if "note" in told else []
     if metric == "unclear":
         notes.append("the platform does not say what it measures: judged by the larger size")
         limit = Limit("image", maximum, "unpacked")
@@ -177,9 +165,9 @@ def _platform(name: str, table: Mapping[str, Any], where: str) -> Platform:
     elif metric in METRICS:
         limit = Limit("image", maximum, metric)
     else:
-        raise GateError(f"{where}.metric: expected a metric, layer or unclear, got {metric!r:.60}")
-    told = Limit(limit.bounds, maximum, limit.target, source=source, note="; ".join(notes))
-    return Platform(name, str(table["title"]), told, str(table["date"]), str(table["source"]))
+        raise table.fault("metric", "a metric, layer or unclear")
+    limit = replace(limit, source=source, note="; ".join(notes))
+    return Platform(name, str(told["title"]), limit, str(told["date"]), str(told["source"]))
 
 
 def size_argument(size: int) -> str:

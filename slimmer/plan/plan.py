@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from slimmer.edits.changes import Changes
 from slimmer.image import Digest
 from slimmer.names import printable
+from slimmer.plan.budget import Budget, PlanError, Sizes
 from slimmer.plan.proposals import Proposals
 from slimmer.plan.protection import Protection
+from slimmer.plan.solver import choose
 from slimmer.plan.steps import (
-    Budget,
-    PlanError,
     Refusal,
     Rewrite,
     Step,
@@ -25,15 +25,15 @@ from slimmer.plan.steps import (
     step_json,
     step_of,
 )
-from slimmer.policy import Safety
 from slimmer.splice import Splice, compose, view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from slimmer.analysis.facts import Facts
-    from slimmer.plan.steps import Action, Bookkeeper, Metric
-    from slimmer.policy import Policy
+    from slimmer.plan.budget import Metric
+    from slimmer.plan.steps import Action, Bookkeeper
+    from slimmer.policy import Policy, Safety
 
 SCHEMA_VERSION = 1
 
@@ -43,7 +43,7 @@ class Plan:
     """The steps chosen for one image, and what they promise to the byte.
 
     >>> plan = session.plan()
-    >>> plan.before[0] - plan.after[0] > 0, plan.records()[0]["place"]
+    >>> plan.before.unpacked > plan.after.unpacked, plan.records()[0]["place"]
     (True, 'chosen')
     """
 
@@ -58,10 +58,10 @@ class Plan:
     riskier: tuple[Step, ...]
     """Steps beyond the accepted safety."""
     refusals: tuple[Refusal, ...]
-    before: tuple[int, int]
-    """`unpacked` and `rootfs` of the image."""
-    after: tuple[int, int]
-    """`unpacked` and `rootfs` of the result, exact."""
+    before: Sizes
+    """Of the image."""
+    after: Sizes
+    """Of the result, exact."""
     changes: Changes
     facts: Facts
     notes: tuple[str, ...] = ()
@@ -114,28 +114,28 @@ class Plan:
         metric: Metric = budget.metric if budget else "unpacked"
         chosen = allowed
         if budget is not None:
-            excess = _sizes(facts)[_METRICS.index(metric)] - budget.maximum
+            excess = Sizes.of(facts.index).by(metric) - budget.maximum
             # Hidden bytes are in no merged tree: dropping them saves nothing of `rootfs`.
             helpful = sum(step.saves(metric) > 0 for step in allowed)
             while True:
                 chosen = choose(allowed, excess, metric)
                 changes = settle(facts, chosen, keepers)
-                short = _promise(changes, metric) - budget.maximum
+                short = Sizes.of(changes.after).by(metric) - budget.maximum
                 if short <= 0 or len(chosen) == helpful:
                     break
                 excess += short  # the records cost, or shared bytes gave less than they promised
         changes = settle(facts, chosen, keepers)
-        picked = {id(step) for step in chosen}
+        picked = {step.id for step in chosen}
         return cls(
             facts.index.image.id,
             policy.name,
             budget,
             tuple(chosen),
-            tuple(step for step in allowed if id(step) not in picked),
+            tuple(step for step in allowed if step.id not in picked),
             tuple(step for step in steps if step.safety > accept),
             tuple(sorted(refusals, key=lambda refusal: -refusal.size)),
-            _sizes(facts),
-            (changes.after.unpacked, changes.after.rootfs),
+            Sizes.of(facts.index, facts.index.image.packed),
+            Sizes.of(changes.after),
             changes,
             facts,
             (f"rules that found nothing in this image: {', '.join(idle)}",) if idle else (),
@@ -150,16 +150,14 @@ class Plan:
         """Bytes by which the result is over the budget; 0 where it fits or none was set."""
         if self.budget is None:
             return 0
-        return max(0, self.after[_METRICS.index(self.metric)] - self.budget.maximum)
+        return max(0, self.after.by(self.metric) - self.budget.maximum)
 
     @property
     def bookkeeping(self) -> int:
         """Bytes that the result differs from the sum of the steps: rewritten records, and bytes
         that two steps share."""
-        at = _METRICS.index(self.metric)
-        return (
-            self.before[at] - self.after[at] - sum(step.saves(self.metric) for step in self.steps)
-        )
+        saved = self.before.by(self.metric) - self.after.by(self.metric)
+        return saved - sum(step.saves(self.metric) for step in self.steps)
 
     @property
     def digest(self) -> Digest:
@@ -167,10 +165,10 @@ class Plan:
         return Digest.of(self.to_json().encode())
 
     def __repr__(self) -> str:
-        at = _METRICS.index(self.metric)
+        before, after = self.before.by(self.metric), self.after.by(self.metric)
         return (
             f"Plan({self.facts.index.image.reference!r}, {self.policy!r}, {len(self.steps)} steps,"
-            f" {self.metric} {self.before[at]} to {self.after[at]})"
+            f" {self.metric} {before} to {after})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -218,8 +216,8 @@ class Plan:
                     "budget": None
                     if self.budget is None
                     else {"max": self.budget.maximum, "metric": self.budget.metric},
-                    "before": dict(zip(_METRICS, self.before, strict=True)),
-                    "after": dict(zip(_METRICS, self.after, strict=True)),
+                    "before": self.before.fields(),
+                    "after": self.after.fields(),
                     "steps": [step_json(step, self.facts) for step in self.steps],
                 },
                 indent=1,
@@ -278,68 +276,11 @@ class Plan:
             (),
             (),
             (),
-            _sizes(facts),
-            (changes.after.unpacked, changes.after.rootfs),
+            Sizes.of(facts.index, facts.index.image.packed),
+            Sizes.of(changes.after),
             changes,
             facts,
         )
-
-
-_METRICS: tuple[Metric, ...] = ("unpacked", "rootfs")
-
-
-def choose(steps: Sequence[Step], excess: int, metric: Metric) -> list[Step]:
-    """The least risky steps that save `excess` bytes; all of them where they do not.
-
-    Level by level: a level is taken whole only when it is needed whole. Within the last one the
-    set that disturbs the fewest bytes is a covering knapsack; `_cheapest` solves it to within a
-    factor of two, and exactly where one step is enough.
-    """
-    if excess <= 0:
-        return []
-    chosen: list[Step] = []
-    for level in Safety:
-        here = [step for step in steps if step.safety == level and step.saves(metric) > 0]
-        saves = sum(step.saves(metric) for step in here)
-        if saves >= excess:
-            wanted = {id(step) for step in _cheapest(here, excess, metric)}
-            return chosen + [step for step in here if id(step) in wanted]
-        chosen += here
-        excess -= saves
-    return chosen
-
-
-def _cheapest(steps: Sequence[Step], excess: int, metric: Metric) -> list[Step]:
-    """Steps that save `excess` together and disturb few bytes; all of them together suffice.
-
-    Steps are taken by bytes saved for bytes disturbed; at each point the cheapest single step
-    that would finish the job is tried as the last one, and the best of all these sets wins.
-    """
-    ranked = sorted(
-        steps, key=lambda step: (-step.saves(metric) / max(step.disturbs, 1), step.saves(metric))
-    )
-    best: list[Step] = []
-    cost = -1
-    saved = spent = 0
-    for place, step in enumerate(ranked):
-        last = min(
-            (one for one in ranked[place:] if saved + one.saves(metric) >= excess),
-            key=lambda one: one.disturbs,
-            default=None,
-        )
-        if last is not None and (cost < 0 or spent + last.disturbs < cost):
-            best = [*ranked[:place], last]
-            cost = spent + last.disturbs
-        saved += step.saves(metric)
-        spent += step.disturbs
-        if saved >= excess:
-            break
-    left = sum(step.saves(metric) for step in best)
-    for step in sorted(best, key=lambda step: -step.disturbs):
-        if left - step.saves(metric) >= excess:
-            best.remove(step)
-            left -= step.saves(metric)
-    return best
 
 
 def settle(facts: Facts, steps: Iterable[Step], bookkeeping: Iterable[Bookkeeper]) -> Changes:
@@ -419,14 +360,6 @@ def _without_overlap(facts: Facts, steps: Iterable[Step]) -> list[Step]:
         dropped.update(drops)
         result.append(step)
     return result
-
-
-def _sizes(facts: Facts) -> tuple[int, int]:
-    return facts.index.unpacked, facts.index.rootfs
-
-
-def _promise(changes: Changes, metric: Metric) -> int:
-    return changes.after.unpacked if metric == "unpacked" else changes.after.rootfs
 
 
 def _read_json(text: str, source: str) -> dict[str, Any]:

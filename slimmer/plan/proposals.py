@@ -11,8 +11,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from slimmer.plan.budget import PlanError
 from slimmer.plan.guards import GUARDS, Finding
-from slimmer.plan.steps import PlanError, Refusal, Step
+from slimmer.plan.steps import Refusal, Step
 from slimmer.policy import Safety
 
 if TYPE_CHECKING:
@@ -197,7 +198,15 @@ class Proposals:
 
     def of(self, rule: Rule, protection: Protection) -> tuple[Step | Refusal, ...]:
         """Raises PlanError where no action carries the rule out, or none asks its guards."""
-        question = (repr(rule), protection.keep, protection.keep_owners)
+        question = (
+            *(
+                replace(rule, options=()),
+                repr(rule.options),
+                protection.keep,
+                protection.keep_owners,
+                protection.shipped,
+            ),
+        )
         if question not in self._known:
             self._known[question] = tuple(self._made(rule, protection))
         return self._known[question]

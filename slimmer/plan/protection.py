@@ -36,10 +36,12 @@ class Protection:
     """Paths that no step may remove or change."""
     keep_owners: tuple[str, ...] = ()
     """Owners that no step may touch, as in `Selector.owners`."""
+    shipped: tuple[str, ...] = ()
+    """Those patterns of `keep` that only a shipped policy names."""
 
     @classmethod
     def of(cls, facts: Facts, policy: Policy) -> Protection:
-        return cls(facts, policy.keep, policy.keep_owners)
+        return cls(facts, policy.keep, policy.keep_owners, policy.shipped_keep)
 
     def keeps(self, path: bytes) -> bool:
         """Whether the path must stay as it is, whatever a rule says."""
@@ -67,6 +69,15 @@ class Protection:
             if pattern.startswith("/")
             or ("/" in pattern and not pattern.endswith("/") and not set(pattern) & set("*?["))
         )
+
+    @cached_property
+    def own(self) -> Globs:
+        """Paths that a user or a policy of theirs names: each is kept for its own sake.
+
+        What the shipped policies keep are files of packages that stay; `ptxas`, which triton
+        starts, has no use without triton.
+        """
+        return Globs(pattern for pattern in self.keep.patterns if pattern not in self.shipped)
 
     def selected(self, selector: Selector) -> list[bytes]:
         """The visible files (no folders) that a rule is about and that may leave, in tree order."""

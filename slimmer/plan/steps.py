@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol
 
-from slimmer.errors import SlimmerError
 from slimmer.image import Digest
 from slimmer.names import printable, raw
+from slimmer.plan.budget import PlanError
 from slimmer.policy import Safety
 from slimmer.splice import Splice
 
@@ -22,39 +22,10 @@ if TYPE_CHECKING:
     from slimmer.analysis.facts import Facts
     from slimmer.edits.layer_edit import Addition
     from slimmer.image import Read
+    from slimmer.plan.budget import Metric
     from slimmer.plan.proposals import Ask
     from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
-
-Metric = Literal["unpacked", "rootfs"]
-"""What a plan can promise; `packed` is only known once an image is written."""
-
-
-class PlanError(SlimmerError):
-    """A plan that cannot be made, read or carried out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How large an image may be.
-
-    >>> slimmer.Budget.of(4 * 10**9, "rootfs")
-    Budget(maximum=4000000000, metric='rootfs')
-    """
-
-    maximum: int
-    """Bytes."""
-    metric: Metric = "unpacked"
-
-    @classmethod
-    def of(cls, maximum: int, metric: str) -> Budget:
-        for known in get_args(Metric):
-            if metric == known:
-                return cls(maximum, known)
-        raise PlanError(
-            f"a plan can bound unpacked or rootfs, not {metric!r}",
-            hint="packed sizes are known once an image is written; check them with slimmer budget",
-        )
 
 
 @dataclass(frozen=True, slots=True)

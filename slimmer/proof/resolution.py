@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slimmer.names import printable
-from slimmer.policy import Safety
+from slimmer.policy import ActionName, Safety
 from slimmer.proof.differences import folders
 from slimmer.proof.faults import Fault, Verdict, counted
 from slimmer.tar.reading import DIRECTORY
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from slimmer.proof.losses import Losses
     from slimmer.proof.tree import Tree
 
-WHOLE = ("remove-distribution", "remove-debian-package", "swap")
+WHOLE = (ActionName.REMOVE_DISTRIBUTION, ActionName.REMOVE_DEBIAN_PACKAGE, ActionName.SWAP)
 """Actions whose very aim is that something is not installed any more."""
 
 

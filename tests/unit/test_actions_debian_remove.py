@@ -197,7 +197,7 @@ def test_the_books_agree_that_it_left():
     assert "\n\n\n" not in status
     assert books[b"var/lib/apt/extended_states"].strip() == b""
     assert books[b"var/lib/dpkg/triggers/File"] == b"/usr/share/x gcc-doc\n"
-    before, promised = plan.before[0], plan.after[0]
+    before, promised = plan.before.unpacked, plan.after.unpacked
     assert before - promised == plan.steps[0].unpacked
 
 

@@ -48,7 +48,7 @@ def test_it_leaves_with_everything():
     left = {path.decode() for path, header in plan.changes.after.visible.items() if header.size}
     assert left == set()
     assert f"{SITE}/other.py".encode() in plan.changes.after.visible
-    assert plan.after[0] == plan.before[0] - plan.steps[0].unpacked
+    assert plan.after.unpacked == plan.before.unpacked - plan.steps[0].unpacked
 
 
 def test_nothing_that_stays_may_require_it():

@@ -189,7 +189,7 @@ def test_steps_promise_what_the_settled_plan_holds():
     record = f"{SITE}/one-1.0.dist-info/RECORD".encode()
     row = len(f"one/tests/a.py,{'s' * 50},1000\n")
     assert plan.changes.after.visible[record].size == image.index.visible[record].size - row
-    assert plan.after[0] == plan.before[0] - 1000 - row
+    assert plan.after.unpacked == plan.before.unpacked - 1000 - row
     assert not any(b"/tests" in path for path in plan.changes.after.visible)
 
 

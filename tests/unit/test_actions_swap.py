@@ -34,9 +34,11 @@ from slimmer.actions.swap.wheels import Target, Wheel, WheelError, Wheels
 from slimmer.evidence import Evidence
 from slimmer.image import Digest, Image
 from slimmer.index import Index
+from slimmer.plan.budget import PlanError, Sizes
 from slimmer.plan.plan import Plan
 from slimmer.plan.proposals import Proposals
-from slimmer.plan.steps import PlanError, Refusal, Step
+from slimmer.plan.protection import Protection
+from slimmer.plan.steps import Refusal, Step
 from slimmer.policy import Rule, Safety, find
 from slimmer.rewrite import apply
 from slimmer.tar.reading import DIRECTORY, FILE
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from slimmer.plan.protection import Protection
 
 CUDA_SCRIPT = b"#!/usr/local/bin/python3.11\nimport torch\n"
 APK = b"P:musl\nV:1.2.4-r2\nA:x86_64\nF:lib\nR:ld-musl-x86_64.so.1\n\n"
@@ -204,9 +205,9 @@ def test_what_a_plan_promises_is_what_is_written_to_the_byte(tmp_path: Path):
 
     after = Index.scan(written(source, plan), Evidence([]))
 
-    assert plan.after == (after.unpacked, after.rootfs)
-    assert step.unpacked == plan.before[0] - after.unpacked
-    assert step.rootfs == plan.before[1] - after.rootfs
+    assert plan.after == Sizes.of(after)
+    assert step.unpacked == plan.before.unpacked - after.unpacked
+    assert step.rootfs == plan.before.rootfs - after.rootfs
     assert plan.bookkeeping == 0
     assert after.overwritten == after.deleted == 0
 
@@ -505,7 +506,7 @@ def test_what_a_later_layer_deleted_stays_away(tmp_path: Path):
 
     assert f"{SITE}/torch/new/deep/er.py" not in after
     assert b"er.py" not in after[f"{SITE}/torch-2.13.0+cpu.dist-info/RECORD"]
-    assert plan.after[0] == sum(map(len, after.values()))
+    assert plan.after.unpacked == sum(map(len, after.values()))
 
 
 def test_a_library_that_links_cuda_forbids_the_swap(tmp_path: Path):
@@ -645,16 +646,18 @@ def test_what_the_shipped_policies_keep_holds_nothing_that_leaves_whole(tmp_path
     triton = installed("triton", "3.7.1", {"triton/backends/nvidia/bin/ptxas": b"p" * 7000})
     numpy = installed("numpy", "1.26.4", {"numpy/__init__.py": b"# numpy"})
     assert set(more) <= (old | triton).keys()
-    kept = find("safe", "").keep.patterns
+    held = facts_of(image(tar(BASE | old | triton | numpy)))
+    safe = find("safe", "")
+    assert "ptxas*" in safe.keep.patterns
 
-    (step,) = outcomes(
-        system_of(image(tar(BASE | old | triton | numpy)), keep=kept),
-        rule(swaps=["torch=cpu"]),
-        tmp_path,
-    )
+    (step,) = outcomes(Protection.of(held, safe), rule(swaps=["torch=cpu"]), tmp_path)
+    own = Protection.of(held, safe.keeping(["ptxas*"]))
+    (without,) = outcomes(own, rule(swaps=["torch=cpu"]), tmp_path)
 
     assert isinstance(step, Step)
     assert {path.encode() for path in more} <= set(step.removes)
+    assert isinstance(without, Step)
+    assert more[0].encode() not in without.removes, "a user's own word holds, repeated or not"
 
 
 def test_a_swap_is_never_safe_and_is_risky_when_nobody_asked(tmp_path: Path):
@@ -780,7 +783,7 @@ def test_symbols_of_the_new_libraries_can_be_left_out(tmp_path: Path):
         ",".join(row("torch/lib/libtorch_cpu.so", stripped)).encode()
         in (after[f"{SITE}/torch-2.13.0+cpu.dist-info/RECORD"])
     )
-    assert plan.after[0] == sum(map(len, after.values()))
+    assert plan.after.unpacked == sum(map(len, after.values()))
 
 
 def test_two_environments_are_two_steps(tmp_path: Path):
@@ -801,7 +804,7 @@ def test_two_environments_are_two_steps(tmp_path: Path):
     assert not [path for path in after if "nvidia" in path]
     assert f"{other}/torch/__init__.py" in after
     assert after["opt/venv/bin/torchrun"].startswith(b"#!/")
-    assert plan.after[0] == sum(map(len, after.values()))
+    assert plan.after.unpacked == sum(map(len, after.values()))
 
 
 def test_the_host_without_pip_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

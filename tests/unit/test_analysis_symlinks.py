@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from systems import facts, proposed
+from systems import facts, proposed, system
 from thorough import examples
 
 from slimmer.actions.remove import Remove
@@ -56,8 +56,6 @@ def test_a_symlink_to_a_folder_needs_something_in_it():
 
 def test_what_is_kept_leads_over_no_symlink_that_left():
     rule = Rule("docs", "remove", Safety.SAFE, "w", Selector(Globs(["/usr/share/doc/"])))
-    from systems import system
-
     given = system(DOCS, symlinks=OVER_A_FOLDER, keep=["/usr/share/doc/gcc/"])
     steps, _ = proposed(Remove(), given, rule)
 

@@ -29,8 +29,9 @@ from slimmer.gate.limits import (
 )
 from slimmer.gate.locations import Location, SourceFile, SourceFiles
 from slimmer.index import Index
+from slimmer.plan.budget import Budget
 from slimmer.plan.plan import Plan
-from slimmer.plan.steps import Budget, Step
+from slimmer.plan.steps import Step
 from slimmer.policy import Globs, Policy, Rule, Safety, shipped
 from slimmer.report.comparison import Comparison
 
@@ -53,20 +54,20 @@ def judged(limit: Limit, **known: Any) -> Any:
     ],
 )
 def test_decimal_and_binary_sizes_are_never_confused(text: str, size: int):
-    (limit,) = limits_of({"max": text}, "x")
+    (limit,) = limits_of({"max": text}, "s.toml: x")
     exactly = replace(REPORT, unpacked=size)
     over = replace(REPORT, unpacked=size + 1)
 
     assert size == limit.maximum
     assert judge([limit], exactly).fits
     assert not judge([limit], over).fits
-    assert limit == limits_of({"max": size_argument(size)}, "x")[0]
+    assert limit == limits_of({"max": size_argument(size)}, "s.toml: x")[0]
 
 
 @pytest.mark.parametrize("text", ["4G", 4, 4.0, True, "4 GBB", "-4GB", "", "4,000MB"])
 def test_sizes_that_could_mean_two_things_are_refused(text: object):
-    with pytest.raises(SlimmerError, match=r"expected a size such as .* in 'x\.max'"):
-        limits_of({"max": text}, "x")
+    with pytest.raises(SlimmerError, match=r"expected a size such as .* in 's\.toml: x\.max'"):
+        limits_of({"max": text}, "s.toml: x")
 
 
 @pytest.mark.parametrize(
@@ -220,19 +221,19 @@ def test_a_whole_budget_is_read_in_its_order():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"maximum": "4GB"}, "b: there is no key 'maximum'"),
+        ({"maximum": "4GB"}, "s.toml: b: there is no key 'maximum'"),
         ({"max": "4GB", "metric": "size"}, "b.metric: expected one of unpacked, rootfs, packed"),
         ({"owners": ["torch"]}, "b.owners: expected a table, got"),
-        ({"owners": {"torch": 5}}, "in 'b.owners.torch'"),
+        ({"owners": {"torch": 5}}, "in 's.toml: b.owners.torch'"),
         ({"categories": {"test": 0}}, "b.categories: there is no category 'test'"),
-        ({"categories": {"tests": False}}, "in 'b.categories.tests'"),
+        ({"categories": {"tests": False}}, "in 's.toml: b.categories.tests'"),
         ({"forbid": "gcc"}, "b.forbid: expected a list of owners, got 'gcc'"),
         ({"growth": "5"}, "b.growth: expected a growth such as"),
     ],
 )
 def test_what_a_budget_cannot_mean_names_its_key(table: dict[str, Any], message: str):
     with pytest.raises(SlimmerError) as caught:
-        limits_of(table, "b")
+        limits_of(table, "s.toml: b")
     assert message in caught.value.message
 
 
@@ -418,4 +419,4 @@ def test_a_distribution_points_to_its_requirement(text: str, line: int | None):
 
 
 def test_every_category_can_be_bounded():
-    limits_of({"categories": {category.value: 0 for category in Category}}, "x")
+    limits_of({"categories": {category.value: 0 for category in Category}}, "s.toml: x")

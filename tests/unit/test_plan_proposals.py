@@ -22,10 +22,11 @@ from systems import (
 from thorough import examples
 
 from slimmer import actions
+from slimmer.plan.budget import PlanError
 from slimmer.plan.guards import GUARDS, Finding
 from slimmer.plan.proposals import Ask, Proposals
 from slimmer.plan.protection import Protection
-from slimmer.plan.steps import PlanError, Step
+from slimmer.plan.steps import Step
 from slimmer.policy import Globs, Rule, Safety, Selector
 
 if TYPE_CHECKING:

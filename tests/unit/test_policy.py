@@ -123,3 +123,30 @@ def test_a_policy_that_nobody_wrote_is_an_error_with_the_names_there_are():
 
     assert "fearless" in caught.value.message
     assert "TOML" in caught.value.hint
+
+
+def test_a_pattern_that_only_shipped_policies_keep_is_told_from_ones_of_the_users():
+    from slimmer.policy import find
+
+    safe = find("safe", "")
+    own = Policy.parse('extends = ["safe"]\nkeep = ["ptxas*", "mine/"]', "own.toml", find)
+
+    assert set(safe.shipped_keep) == set(safe.keep.patterns)
+    assert set(own.shipped_keep) == set(safe.shipped_keep) - {"ptxas*"}
+    assert "certifi/" in own.shipped_keep
+    assert "certifi/" not in own.keeping(["certifi/", "pip:x"]).shipped_keep
+    assert not parse(f'keep = ["a"]\n[rules.x]\n{RULE}').shipped_keep
+
+
+def test_every_action_and_every_guard_that_a_rule_may_name_is_there():
+    from slimmer import actions
+    from slimmer.plan import guards
+    from slimmer.policy import GUARDS, ActionName
+
+    known = actions.default()
+
+    assert set(ActionName) == known.keys()
+    assert {name: str(name) for name in ActionName} == {
+        name: action.name for name, action in known.items()
+    }
+    assert set(GUARDS) == guards.GUARDS.keys()

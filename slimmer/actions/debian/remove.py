@@ -27,6 +27,7 @@ from slimmer.names import printable
 from slimmer.plan.proposals import in_doubt
 from slimmer.plan.protection import LICENCES
 from slimmer.plan.steps import Refusal, Rewrite, Step
+from slimmer.policy import ActionName
 from slimmer.splice import Splice
 from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, SYMLINK
 
@@ -73,7 +74,7 @@ class _Package:
 class RemoveDebianPackage:
     """Packages leave as if they had been purged."""
 
-    name: str = "remove-debian-package"
+    name: str = ActionName.REMOVE_DEBIAN_PACKAGE
 
     def propose(
         self, facts: Facts, protection: Protection, rule: Rule, ask: Ask

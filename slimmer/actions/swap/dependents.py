@@ -15,7 +15,6 @@ from slimmer.analysis.dependencies import DependencyGraph, site_of
 from slimmer.ecosystems.python import Requirement
 from slimmer.names import one_line, printable
 from slimmer.plan.protection import LICENCES
-from slimmer.policy import Globs, find
 from slimmer.tar.reading import DIRECTORY
 
 if TYPE_CHECKING:
@@ -92,7 +91,6 @@ def leaving_with(
         if owner in before.roots
         and (owner.name not in extras or before.distributions[owner].requested)
     )
-    kept = held_by(protection)
     stays: list[str] = []
     while True:
         reached = set(roots)
@@ -113,7 +111,7 @@ def leaving_with(
             claim.owner: path
             for claim in leaving
             for path in claim.files
-            if path not in added and path in facts.index.visible and is_held(kept, path)
+            if path not in added and path in facts.index.visible and is_held(protection, path)
         }
         if not held:
             return leaving, stays
@@ -156,19 +154,11 @@ def _with_interpreters(facts: Facts, claims: Iterable[Claim]) -> tuple[Claim, ..
     return (*claims, *(one for one in facts.ledger.claims if one.owner.kind in kinds))
 
 
-def held_by(protection: Protection) -> Globs:
-    """The paths that hold a distribution in the image: those that a user or a policy of their own
-    names. What the shipped policies keep are files of distributions that stay; `ptxas`, which
-    triton starts, has no use without triton."""
-    shipped = frozenset(find("safe", "").keep.patterns)
-    return Globs(pattern for pattern in protection.keep.patterns if pattern not in shipped)
-
-
-def is_held(kept: Globs, path: bytes) -> bool:
+def is_held(protection: Protection, path: bytes) -> bool:
     """Licences and metadata have no use without the files, bytecode none without its source."""
     if b".dist-info/" in path or path.endswith(b".pyc") or path in LICENCES:
         return False
-    return path in kept
+    return path in protection.own
 
 
 def removed_with(

@@ -12,7 +12,6 @@ from packaging.version import InvalidVersion, Version
 from slimmer.actions import symbols
 from slimmer.actions.swap.dependents import (
     Forbidden,
-    held_by,
     is_held,
     leaving_with,
     must_be_whole,
@@ -34,7 +33,7 @@ from slimmer.ecosystems import scripts
 from slimmer.ecosystems.python import Requirement, Site
 from slimmer.edits.changes import Changes
 from slimmer.names import printable
-from slimmer.plan.steps import PlanError
+from slimmer.plan.budget import PlanError
 from slimmer.policy import Globs
 from slimmer.tar.reading import DIRECTORY
 
@@ -179,8 +178,7 @@ def replacement(
     added = {addition.header.path for addition in additions}
     leaving, stays = leaving_with(protection, [old.claim for old in olds], heirs, added)
     removes = removed_with(facts, [*(old.claim for old in olds), *leaving], added)
-    kept = held_by(protection)
-    held = sorted(path for path in removes if path not in added and is_held(kept, path))
+    held = sorted(path for path in removes if path not in added and is_held(protection, path))
     if held:
         raise Forbidden("keep", f"{printable(held[0])} is to be kept")
     must_not_meet(facts, added, removes)

@@ -31,9 +31,10 @@ from slimmer.actions.swap.wheels import CUDA_NAME, Wheel, WheelError, Wheels
 from slimmer.analysis.dependencies import site_of
 from slimmer.edits.changes import Changes
 from slimmer.names import one_line, printable
+from slimmer.plan.budget import PlanError
 from slimmer.plan.proposals import in_doubt
-from slimmer.plan.steps import PlanError, Refusal, Step
-from slimmer.policy import Safety
+from slimmer.plan.steps import Refusal, Step
+from slimmer.policy import ActionName, Safety
 from slimmer.units import size_text
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class SwapWheel:
     to meet a GPU and the wheel is at hand: no index is asked for what nobody asked for.
     """
 
-    name: str = "swap"
+    name: str = ActionName.SWAP
     find_links: tuple[str, ...] = ()
     """Where `restore` looks for wheels beside pip's own configuration."""
     index_url: str | None = None
