@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from media import LAYERS, docker_archive, folder
-from tiny import image, layer
+from tiny import image, layer, tar
 
 from slimmer import stores
 from slimmer.errors import SlimmerError
@@ -211,3 +212,57 @@ def test_what_skopeo_writes_reads_the_same(tmp_path: Path, target: str, pack: st
         Index.scan(image(*LAYERS), EVIDENCE),
         Index.scan(stores.open(reference.partition(":")[2]), EVIDENCE),
     )
+
+
+TRAPS = {
+    "through a symlink": [
+        ("file", "x/p.dist-info/RECORD", b"?" * 40),
+        ("symlink", "d", "x"),
+        ("symlink", "d/p.dist-info/RECORD", "{secret}"),
+    ],
+    "through a hard link to a symlink": [
+        ("symlink", "s", "{folder}"),
+        ("link", "a", "s"),
+        ("file", "a/RECORD", b"?" * 40),
+    ],
+    "in place of its folder": [
+        ("file", "b/RECORD", b"?" * 40),
+        ("symlink", "b", "{folder}"),
+    ],
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_no_image_reads_a_file_of_the_engines_host(
+    docker_socket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trap: str
+):
+    secret = tmp_path / "host" / "RECORD"
+    secret.parent.mkdir()
+    secret.write_bytes(b"a secret of the engine's host, long enough to be taken for the content")
+    members = [
+        (kind, name, more.format(secret=secret, folder=secret.parent) if kind != "file" else more)
+        for kind, name, more in TRAPS[trap]
+    ]
+    file = tmp_path / "trap.tar"
+    file.write_bytes(docker_archive([tar(*members)], ["trap:1"]))
+    environment = os.environ | {"DOCKER_HOST": docker_socket}
+    done = subprocess.run(
+        ["docker", "load", "-qi", str(file)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return  # this engine does not even take the layer in
+    route("API", monkeypatch)
+
+    opened = stores.open("docker:trap:1", environment={"DOCKER_HOST": docker_socket})
+    index = Index.scan(opened, EVIDENCE)
+    contents = [*index.evidence.values()]
+    for one, laid in zip(opened.layers, index.layers, strict=True):
+        with contextlib.suppress(SlimmerError):
+            contents += [read(0, 1 << 20) for _, read in one.content.files(laid.headers)]
+
+    assert b"API" in opened.route.encode()
+    assert not [content for content in contents if b"secret" in content]

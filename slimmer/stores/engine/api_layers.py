@@ -3,6 +3,8 @@
 A container is created, never started. What the engine keeps of the image's layers is mounted into
 it read-only, each tar-split and each wanted file by itself below one folder, so that a single
 request brings them all: a request costs 50 to 100 ms whatever it asks for, a mount 0.2 ms.
+The engine follows symlinks of a mount's source on its own host, so an image could have it mount a
+file of that host: `straight` says which files may be named at all.
 Measured on an image of 65,895 entries: all headers in 0.14 s, 415 files of evidence in 0.23 s.
 """
 
@@ -16,14 +18,15 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from slimmer.files import parent
 from slimmer.signals import unwinding
 from slimmer.stores.content import MediumError, as_file, copied, members
 from slimmer.stores.decompression import PACKED, verified
 from slimmer.stores.engine.folder_layers import Split, nothing, zeros
-from slimmer.tar.reading import FILE, SYMLINK, Forward, Header, Stream, walk
+from slimmer.tar.reading import DIRECTORY, FILE, Forward, Header, Stream, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
     from docker import APIClient
 
@@ -209,15 +212,15 @@ class Shown:
             headers = self._headers(number)
             scan: list[tuple[Header, bytes | None]] = [(header, None) for header in headers]
             self._scans[number] = scan
-            symlinks = {header.path for header in headers if header.kind is SYMLINK}
+            named = straight(headers)
             for at, header in enumerate(headers):
                 limit = min(want(header), header.stored)
                 if not limit:
                     if want(header):
                         scan[at] = header, b""
                     continue
-                source = _source(place, header, symlinks)
-                one = _Wanted(number, at, header, limit, source or "")
+                source = _source(place, header, named)
+                one = _Wanted(number, at, header, limit, source)
                 if not source:
                     others.append(one)
                 elif header.stored > max(WHOLE, limit):
@@ -227,9 +230,12 @@ class Shown:
         found = self._fetch([one.source for one in together], [one.limit for one in together])
         contents = [(together[place], content) for place, content in found.items()]
         contents += self._beginnings(beginnings)
-        for one in others[:ALONE]:
-            for file, stream in self._alone(one.number, one.header):
-                contents.append((one, stream.at(file.data, one.limit)))
+        if len(others) > ALONE:
+            contents += self._in_folders(others)
+        else:
+            for one in others:
+                for file, stream in self._alone(one.number, one.header):
+                    contents.append((one, stream.at(file.data, one.limit)))
         for one, content in contents:
             if len(content) == one.limit:
                 self._scans[one.number][one.at] = one.header, content
@@ -297,6 +303,24 @@ class Shown:
             except MediumError:
                 return  # it lies behind a symlink that leads out of the layer
 
+    def _in_folders(self, wanted: Sequence[_Wanted]) -> Iterator[tuple[_Wanted, bytes]]:
+        """Files that no mount can name, where they are many: all of their layers' folders go by,
+        in which the engine follows no symlink."""
+        by_layer: dict[int, dict[str, _Wanted]] = {}
+        for one in wanted:
+            path = one.header.path.decode("utf-8", "surrogateescape")
+            by_layer.setdefault(one.number, {})[f"layer/{path}"] = one
+        for number, by_path in by_layer.items():
+            mounts = [(self.places[number].folder, f"{FOLDER}/layer")]
+            with (
+                temporary(self.client, self.image, mounts) as container,
+                closing(archived(self.client, container, f"{FOLDER}/layer")) as files,
+            ):
+                for name, header, stream in files:
+                    found = by_path.get(name)
+                    if found is not None and header.stored == found.header.stored:
+                        yield found, stream.at(header.data, found.limit)
+
     def copies(self, number: int, headers: Iterable[Header]) -> Iterator[tuple[Header, Read]]:
         """Files of one layer, one at a time in a temporary file."""
         name = f"layer {self.places[number].diff_id}"
@@ -309,10 +333,10 @@ class Shown:
     ) -> Generator[tuple[Header, Header, Stream]]:
         """Files of one layer in the tar's order, each with where it is in which stream."""
         place = self.places[number]
-        symlinks = {header.path for header in self._headers(number) if header.kind is SYMLINK}
+        named = straight(self._headers(number))
         batch: list[Header] = []
         for header in sorted(headers, key=lambda header: header.data):
-            if _source(place, header, symlinks):
+            if _source(place, header, named):
                 batch.append(header)
                 if len(batch) < MOUNTS:
                     continue
@@ -392,21 +416,46 @@ class Shown:
             yield from Split(iter([self.records()[number]]), content, name).chunks()
 
 
-def _source(place: Place, header: Header, symlinks: set[bytes]) -> str | None:
-    """Path of a file's content in the engine's file system, where it may be named there.
+def straight(headers: Sequence[Header]) -> frozenset[bytes]:
+    """Paths of the regular files that lie in a layer's folder just where its tar says.
 
-    The engine follows symlinks of the mount's source on its own host, so a file behind one of the
-    layer's symlinks must not be asked for. JSON cannot carry a name that is not UTF-8.
+    Each of them is named once, and below plain folders only. A layer that puts anything behind
+    what is no folder (a symlink, a hard link to one) can put anything anywhere that way, a symlink
+    to the engine's host in place of a file too: of such a layer no path can be vouched for.
     """
-    parent = header.path
-    while b"/" in parent:
-        parent = parent[: parent.rfind(b"/")]
-        if parent in symlinks:
-            return None
+    kinds: dict[bytes, str] = {}
+    for header in headers:
+        again = header.path in kinds and not header.kind is kinds[header.path] is DIRECTORY
+        kinds[header.path] = "several" if again else header.kind
+    plain: dict[bytes, bool] = {b"": True}
+
+    def is_plain(folder: bytes) -> bool:
+        """Whether a folder, and every one around it, is a folder; the tar need not name it."""
+        chain = []
+        while folder not in plain:
+            chain.append(folder)
+            folder = parent(folder)
+        known = plain[folder]
+        for folder in reversed(chain):
+            known = plain[folder] = known and kinds.get(folder, DIRECTORY) is DIRECTORY
+        return known
+
+    if not all(is_plain(parent(path)) for path in kinds):
+        return frozenset()
+    return frozenset(path for path, kind in kinds.items() if kind is FILE)
+
+
+def _source(place: Place, header: Header, named: Collection[bytes]) -> str:
+    """Path of a file's content in the engine's file system; empty where none may be named.
+
+    JSON cannot carry a name that is not UTF-8.
+    """
+    if header.path not in named:
+        return ""
     try:
         return f"{place.folder}/{header.path.decode()}"
     except UnicodeDecodeError:
-        return None
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
