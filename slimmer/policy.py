@@ -38,11 +38,18 @@ class ActionName(StrEnum):
 
 
 GUARDS = (
+    "compiled-beside",
     "nothing-calls",
+    "nothing-edits",
     "nothing-imports",
+    "nothing-installs",
     "nothing-links",
+    "nothing-links-statically",
     "nothing-loads",
+    "nothing-names",
+    "nothing-points-into",
     "nothing-requires",
+    "only-launches",
     "source-stays",
 )
 

@@ -84,6 +84,9 @@ NEVER = (
     "pkg/COPYING",
     "pkg/core.py",
     "pkg/native.so",
+    "pkg/fast.cpython-311-x86_64-linux-gnu.so",
+    "pkg/setup.exe",
+    "docutils/parsers/rst/include/isonum.txt",
     "pkg/data.json",
     "botocore/data/s3/2006-03-01/service-2.json.gz",
     "botocore/data/endpoints.json",
@@ -113,7 +116,7 @@ GOES = {
     "safe": (
         f"{SITE}/pkg/tests/test_x.py",
         f"{SITE}/pkg/lib/libpkg.a",
-        f"{SITE}/pkg/setup.exe",
+        f"{SITE}/pkg/t64.exe",
         "usr/lib/python3.11/idlelib/idle_test/test_x.py",
         "usr/lib/python3.11/config-3.11-x86_64-linux-gnu/libpython3.11.a",
         "usr/lib/python3.11/config-3.11-x86_64-linux-gnu/python.o",

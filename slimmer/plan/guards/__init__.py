@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING
 
 from slimmer.ecosystems.python import is_optimized, source_of
 from slimmer.names import printable
+from slimmer.plan.guards.builds import (
+    compiled_beside,
+    nothing_links_statically,
+    only_launches,
+)
+from slimmer.plan.guards.caches import nothing_points_into
 from slimmer.plan.guards.finding import Finding
 from slimmer.plan.guards.libraries import nothing_loads
+from slimmer.plan.guards.packages import nothing_installs
+from slimmer.plan.guards.paths import nothing_edits, nothing_names
 from slimmer.plan.guards.programs import nothing_calls
 
 if TYPE_CHECKING:
@@ -106,11 +114,18 @@ def _source_stays(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[
 
 
 GUARDS: dict[str, Callable[[Facts, Rule, Sequence[bytes]], Iterable[Finding]]] = {
+    "compiled-beside": compiled_beside,
     "nothing-calls": nothing_calls,
+    "nothing-edits": nothing_edits,
     "nothing-imports": _nothing_imports,
+    "nothing-installs": nothing_installs,
     "nothing-links": _nothing_links,
+    "nothing-links-statically": nothing_links_statically,
     "nothing-loads": nothing_loads,
+    "nothing-names": nothing_names,
+    "nothing-points-into": nothing_points_into,
     "nothing-requires": _nothing_requires,
+    "only-launches": only_launches,
     "source-stays": _source_stays,
 }
 """What a rule's `guards` may name. A guard is given all paths at once, and must tell all that is
