@@ -272,3 +272,14 @@ def test_odd_books_do_no_harm():
 
     assert outcome(facts(files), "deb:gcc")[0]
     assert outcome(facts({"a": b""}), "deb:gcc") == ([], {})
+
+
+def test_a_package_that_diverts_files_of_others_stays():
+    make = package("make", {"usr/bin/make": b"make"})
+    diverted = b"/usr/bin/other\n/usr/bin/other.distrib\nmake\n"
+    image = facts({**debian(make), "var/lib/dpkg/diversions": diverted})
+
+    assert outcome(image, "deb:make") == (
+        [],
+        {"deb:make": "it diverts files of other packages"},
+    )
