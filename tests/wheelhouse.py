@@ -211,12 +211,12 @@ def pip_finding(folder: Path) -> Callable[[Sequence[str]], subprocess.CompletedP
     def run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         with (folder / "asked.txt").open("a") as file:
             file.write(" ".join(arguments) + "\n")
-        name, _, version = arguments[1].partition("==")
+        name, _, version = arguments[-1].partition("==")
         target = Path(arguments[arguments.index("--dest") + 1])
         for path in sorted(folder.glob(f"{name.replace('-', '_')}-{version}-*.whl")):
             (target / path.name).write_bytes(path.read_bytes())
             return subprocess.CompletedProcess(arguments, 0, "", "")
-        error = f"ERROR: No matching distribution found for {arguments[1]}\n"
+        error = f"ERROR: No matching distribution found for {arguments[-1]}\n"
         return subprocess.CompletedProcess(arguments, 1, "", error)
 
     return run

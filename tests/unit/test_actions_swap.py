@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -283,6 +284,40 @@ def test_a_plan_file_wants_the_very_wheel_it_was_made_with(tmp_path: Path, chang
     assert "--find-links FOLDER" in error.value.hint
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"to": "evil @ file:///tmp/evil.tar.gz"},
+        {"to": "evil 2.13.0"},
+        {"to": "-r/tmp/list 2.13.0"},
+        {"to": "torch 2.13.0+cpu#egg=evil"},
+        {"sha256": ""},
+        {"sha256": None},
+    ],
+)
+def test_a_forged_plan_chooses_nothing_to_install(tmp_path: Path, forged: dict[str, str | None]):
+    cpu_wheel(tmp_path)
+    plan = planned(cuda_image(), tmp_path, swaps=["torch=cpu"])
+    fields = json.loads(plan.to_json())
+    step = fields["steps"][0]
+    step["options"] |= forged
+    if step["options"]["sha256"] is None:
+        del step["options"]["sha256"]
+    del step["digest"]
+    step["digest"] = Digest.of(json.dumps(step, sort_keys=True).encode())
+    (tmp_path / "asked.txt").unlink()
+
+    with pytest.raises((PlanError, WheelError)):
+        Plan.read(
+            json.dumps(fields),
+            plan.facts,
+            {"swap": SwapWheel(wheels=Wheels(run=pip_finding(tmp_path)))},
+            bookkeepers(),
+        )
+    asked = tmp_path / "asked.txt"
+    assert not asked.exists() or "evil" not in asked.read_text()
+
+
 def test_a_wheel_file_is_taken_as_it_is_and_its_hash_is_checked(tmp_path: Path):
     path = cpu_wheel(tmp_path)
     system = system_of(cuda_image())
@@ -308,7 +343,7 @@ def test_pip_is_asked_for_the_image_and_not_for_the_host(tmp_path: Path):
     )
 
     asked = (tmp_path / "asked.txt").read_text().split()
-    assert ["download", "torch==2.13.0+cpu"] == asked[:2]
+    assert ["--", "torch==2.13.0+cpu"] == asked[-2:]
     assert {"--python-version=3.11.0", "--abi=cp311", "--implementation=cp"} <= set(asked)
     platforms = [one.partition("=")[2] for one in asked if one.startswith("--platform=")]
     assert "manylinux_2_36_x86_64" == platforms[0]

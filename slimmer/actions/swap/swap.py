@@ -53,6 +53,7 @@ FAMILIES = (
     Family("tensorflow", "tensorflow-cpu"),
     Family("onnxruntime-gpu", "onnxruntime"),
 )
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}").fullmatch
 _PLUGIN = re.compile(r"jax-cuda\d+-(?:plugin|pjrt)").fullmatch
 """jax finds its CUDA back end in plugins, and goes to the CPU where there are none."""
 
@@ -313,9 +314,20 @@ def _old_again(facts: Facts, entry: Mapping[str, Any], target: str) -> Old:
             None,
             printable(site_of(claim)),
         ):
-            cpu = str(entry.get("to", "")).partition(" ")[0]
-            _, _, local = str(entry.get("to", "")).partition("+")
+            told = str(entry.get("to", ""))
+            cpu = told.partition(" ")[0]
+            sha256 = str(entry.get("sha256", ""))
+            # Whoever writes a plan chooses among builds of this distribution, not what to install.
+            builds = {name, *(family.cpu for family in FAMILIES if family.name == name)}
+            if cpu and (cpu not in builds or not _SHA256(sha256)):
+                raise PlanError(
+                    f"the step {target} names {printable(told)!r:.80}, no build of {name} with its"
+                    " SHA-256",
+                    hint="make the plan again: slimmer plan IMAGE -o plan.json",
+                )
             return Old(
-                claim, Family(name, cpu, local), Request(name, "", str(entry.get("sha256", "")))
+                claim,
+                Family(name, cpu, told.partition("+")[2]),
+                Request(name, "", sha256),
             )
     raise PlanError(f"the image has no {name} {version}, which the step {target} is about")

@@ -28,6 +28,7 @@ from packaging.utils import (
     canonicalize_version,
     parse_wheel_filename,
 )
+from packaging.version import InvalidVersion, Version
 
 from slimmer.analysis.dependencies import site_of
 from slimmer.ecosystems.machines import machine as machine_of
@@ -37,8 +38,6 @@ from slimmer.names import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from packaging.version import Version
 
     from slimmer.analysis.facts import Facts
     from slimmer.attribution import Claim
@@ -265,7 +264,11 @@ class Wheels:
         """The wheel of exactly that version for the target, or None where there is none.
 
         Raises WheelError where it cannot be looked for, or is another one than `sha256` says.
+
+        Name and version may come from a plan file or from the image, and pip builds what a URL,
+        a path or an option names: they are a name and a version, or pip never sees them.
         """
+        name, version = _checked(name, version)
         key = ("name", name, version, target.abi, *target.platforms, str(self.offline))
         wheel = self.found.get(key)
         if wheel is None:
@@ -277,7 +280,7 @@ class Wheels:
 
     def _download(self, name: str, version: str, target: Target) -> Wheel | None:
         with tempfile.TemporaryDirectory(prefix="slimmer-") as folder:
-            arguments = ["download", f"{name}=={version}", "--dest", folder, "--no-deps"]
+            arguments = ["download", "--dest", folder, "--no-deps"]
             arguments += ["--only-binary=:all:", "--no-input", "--disable-pip-version-check"]
             arguments += ["--progress-bar=off", "--quiet", "--implementation=cp"]
             arguments += [f"--abi={target.abi}", f"--python-version={_plain(target.full)}"]
@@ -285,6 +288,7 @@ class Wheels:
             arguments += [f"--find-links={place}" for place in self.find_links]
             arguments += [f"--index-url={self.index_url}"] if self.index_url else []
             arguments += ["--no-index"] if self.offline else []
+            arguments += ["--", f"{name}=={version}"]
             done = (self.run or _pip)(arguments)
             wheels = sorted(Path(folder).glob("*.whl"))
             if done.returncode or len(wheels) != 1:
@@ -297,6 +301,24 @@ class Wheels:
                     hint="pip download says more; a wheel file can be given as it is",
                 )
             return Wheel(wheels[0], unlink=True)
+
+
+def _checked(name: str, version: str) -> tuple[str, str]:
+    """A distribution's name and version in their normal forms (PEP 503, PEP 440)."""
+    normal = canonicalize_name(name)
+    try:
+        if not _NAME(name):
+            raise InvalidVersion
+        return normal, str(Version(version))
+    except InvalidVersion:
+        raise WheelError(
+            f"expected the name and version of a distribution, got {f'{name}=={version}'!r:.120}",
+            hint="if a plan file says so, it was forged: make the plan again",
+        ) from None
+
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,200}[A-Za-z0-9])?\Z").match
+"""PyPA's name format (Names and normalization)."""
 
 
 def _same(wheel: Wheel, sha256: str) -> Wheel:
