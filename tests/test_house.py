@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -121,6 +122,19 @@ def test_a_command_knows_the_application_the_formats_and_no_more(name: str):
 @pytest.mark.parametrize("name", [name for name in MODULES if part(name) in RIBS])
 def test_a_rib_knows_no_other_rib(name: str):
     assert not {part(other) for other in IMPORTS[name]} & {*RIBS, *ABOVE} - {part(name)}
+
+
+LISTING = re.compile(r"^ +(\w+)/? {2,}\S|← +(\w+)/", re.MULTILINE)
+
+
+def test_the_picture_in_contributing_is_the_listing_in_its_order():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = text.split("```")[1].splitlines()
+    floors = [match[1] for line in lines if (match := LISTING.match(line))]
+    ribs = [match[2] for line in lines for match in LISTING.finditer(line) if match[2]]
+
+    assert [*FLOORS, "app", "cli"] == floors
+    assert {part(name) for name in MODULES} - {"__init__", "__main__"} == {*floors, *ribs}
 
 
 CHEAP = """
