@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Reporter,
         Verified,
     )
+    from slimmer.app.opened import Context, Inspection, OpenedImage
     from slimmer.app.options import (
         BudgetOptions,
         PlanOptions,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
         parse_budget,
     )
     from slimmer.app.policies import named_policy, policy_for, shipped_policies
-    from slimmer.app.session import Context, Inspection, Session
+    from slimmer.app.session import Session
     from slimmer.app.settings import Settings, load_settings
     from slimmer.app.slim import Slimmed
     from slimmer.app.verify import Request, Trials
@@ -85,7 +86,7 @@ _HOMES = {
     "Budget": "plan.budget",
     "BudgetOptions": "app.options",
     "Comparison": "report.comparison",
-    "Context": "app.session",
+    "Context": "app.opened",
     "DependencyGraph": "analysis.dependencies",
     "Event": "app.events",
     "Gate": "gate.gate",
@@ -93,8 +94,9 @@ _HOMES = {
     "Image": "image",
     "ImageWritten": "app.events",
     "Index": "index",
-    "Inspection": "app.session",
+    "Inspection": "app.opened",
     "Note": "app.events",
+    "OpenedImage": "app.opened",
     "Plan": "plan.plan",
     "PlanMade": "app.events",
     "PlanOptions": "app.options",
@@ -156,6 +158,7 @@ __all__ = [
     "Index",
     "Inspection",
     "Note",
+    "OpenedImage",
     "Plan",
     "PlanMade",
     "PlanOptions",

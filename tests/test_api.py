@@ -77,7 +77,9 @@ METHODS = [
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_question_to_a_session_has_an_example(name: str):
-    assert f"Session.{name}" in {test.name for test in examples("Session")}
+    named = {test.name for test in (*examples("Session"), *examples("OpenedImage"))}
+
+    assert named & {f"Session.{name}", f"OpenedImage.{name}"}
 
 
 # What a session gives is what the command line prints
@@ -246,4 +248,4 @@ def test_the_reference_page_tells_every_public_name_and_every_question(tmp_path:
 
     told = set(re.findall(r'id="([\w.]+)"', page))
     assert {*PUBLIC} - {"owners"} <= told
-    assert {f"Session.{name}" for name in METHODS} <= told
+    assert all(told & {f"Session.{name}", f"OpenedImage.{name}"} for name in METHODS)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from slimmer.app.policies import policy_for, shipped_names
 
 if TYPE_CHECKING:
+    from slimmer.app.opened import OpenedImage
     from slimmer.app.options import BudgetOptions, PlanOptions
-    from slimmer.app.session import Session
+    from slimmer.app.planner import Planner
     from slimmer.gate.gate import Gate, Remedy
     from slimmer.gate.judge import Ruling
     from slimmer.plan.budget import Metric
@@ -23,7 +24,7 @@ POLICIES = ("safe", "balanced", "aggressive")
 """Shipped policies that are tried one after the other, until one fits."""
 
 
-def with_advice(gate: Gate, session: Session, options: BudgetOptions) -> Gate:
+def with_advice(gate: Gate, planner: Planner, options: BudgetOptions) -> Gate:
     """The gate with what would help, where something is over."""
     from slimmer.gate.limits import size_argument
 
@@ -33,18 +34,18 @@ def with_advice(gate: Gate, session: Session, options: BudgetOptions) -> Gate:
     aim = _aim(ruling, gate.comparison)
     if aim is not None:
         metric, maximum = aim
-        gate = replace(gate, remedies=_remedies(metric, maximum, session, options.plan))
+        gate = replace(gate, remedies=_remedies(metric, maximum, planner, options.plan))
         best = gate.best
         if best is not None and best.fits:
             wanted = ["--max", size_argument(maximum)]
             if metric != "unpacked":
                 wanted += ["--metric", metric]
-            command = _command(session, wanted, best.policy, options.plan)
+            command = _command(planner.opened, wanted, best.policy, options.plan)
         elif best is not None:
             notes.append(f"no policy gets there; {best.policy} comes closest")
             notes += _unused(gate.report, options.plan)
     elif any(judgement.limit.bounds == "hidden" for judgement in ruling.broken):
-        command = _command(session, [], "safe", options.plan)
+        command = _command(planner.opened, [], "safe", options.plan)
     if any(judgement.limit.target == "packed" for judgement in ruling.broken):
         notes.append(
             "what a plan saves is known unpacked; of packed bytes only once the image is written:"
@@ -75,7 +76,7 @@ def _aim(ruling: Ruling, comparison: Comparison | None) -> tuple[Metric, int] | 
 
 
 def _remedies(
-    metric: Metric, maximum: int, session: Session, options: PlanOptions
+    metric: Metric, maximum: int, planner: Planner, options: PlanOptions
 ) -> tuple[Remedy, ...]:
     """What the policies come to, least risky first, until one fits; kept for the next run."""
     from slimmer.gate.gate import Remedy
@@ -86,13 +87,13 @@ def _remedies(
     for name, policy in _policies(options):
 
         def make(policy: Policy = policy, name: str = name) -> str:
-            plan = session.planner.plan(policy, Budget(maximum, metric), options.accept)
+            plan = planner.by_policy(policy, Budget(maximum, metric), options.accept)
             return Remedy.of(plan, name).to_json()
 
         # Which wheel a swap finds depends on more than the image.
         asks = any(rule.action == ActionName.SWAP for rule in policy.rules)
         question = ("remedy", _said(policy), options.accept, metric, maximum, name)
-        text = make() if asks and options.swap else session.cached(question, make)
+        text = make() if asks and options.swap else planner.opened.cached(question, make)
         remedies.append(Remedy.read(text))
         if remedies[-1].fits:
             break
@@ -138,18 +139,18 @@ def _unused(report: Report, options: PlanOptions) -> list[str]:
     return told
 
 
-def _command(session: Session, wanted: list[str], policy: str, options: PlanOptions) -> str:
+def _command(opened: OpenedImage, wanted: list[str], policy: str, options: PlanOptions) -> str:
     """What to type to get an image that fits."""
     from slimmer.names import one_line
 
-    words = ["slimmer", "slim", session.reference, *wanted, "--policy", policy]
+    words = ["slimmer", "slim", opened.reference, *wanted, "--policy", policy]
     for option, value in (
         ("--accept", "" if options.accept is None else str(options.accept)),
         ("--gpu", options.gpu),
         ("--gpu-mode", options.gpu_mode),
         ("--index-url", options.index_url),
         ("--settings", options.settings.file),
-        ("--platform", session.context.platform),
+        ("--platform", opened.context.platform),
     ):
         if value:
             words += [option, value]
@@ -160,7 +161,7 @@ def _command(session: Session, wanted: list[str], policy: str, options: PlanOpti
     ):
         for value in values:
             words += [option, value]
-    return one_line(shlex.join([*words, *_target(session.reference)]))
+    return one_line(shlex.join([*words, *_target(opened.reference)]))
 
 
 def _target(image: str) -> list[str]:

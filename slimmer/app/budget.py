@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from slimmer.errors import SlimmerError
 
 if TYPE_CHECKING:
+    from slimmer.app.opened import OpenedImage
     from slimmer.app.options import BudgetOptions
-    from slimmer.app.session import Session
+    from slimmer.app.planner import Planner
     from slimmer.gate.gate import Gate
     from slimmer.gate.judge import DiveJudgement
     from slimmer.gate.limits import Limit
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from slimmer.report.report import Report
 
 
-def judged(session: Session, options: BudgetOptions) -> Gate:
+def judged(planner: Planner, options: BudgetOptions) -> Gate:
     """The image held against its limits, with the way back where it is over.
 
     Raises SlimmerError where no limit is set, or where what one bounds is not known.
@@ -28,13 +29,14 @@ def judged(session: Session, options: BudgetOptions) -> Gate:
     from slimmer.gate.gate import Gate
     from slimmer.gate.judge import judge
 
+    opened = planner.opened
     limits = limits_of(options)
-    report, notes = _measured(session, limits, options)
-    comparison = _comparison(session, report, options.baseline) if options.baseline else None
-    ruling = judge(limits, report, comparison, session.size_of)
+    report, notes = _measured(opened, limits, options)
+    comparison = _comparison(opened, report, options.baseline) if options.baseline else None
+    ruling = judge(limits, report, comparison, opened.size_of)
     if options.dive_ci:
-        ruling = replace(ruling, dive=_dive(session, report, options.dive_ci))
-    return with_advice(Gate(report, ruling, comparison, notes=notes), session, options)
+        ruling = replace(ruling, dive=_dive(opened, report, options.dive_ci))
+    return with_advice(Gate(report, ruling, comparison, notes=notes), planner, options)
 
 
 def limits_of(options: BudgetOptions) -> tuple[Limit, ...]:
@@ -85,14 +87,14 @@ def _source(name: str) -> SourceFile:
 
 
 def _measured(
-    session: Session, limits: tuple[Limit, ...], options: BudgetOptions
+    opened: OpenedImage, limits: tuple[Limit, ...], options: BudgetOptions
 ) -> tuple[Report, tuple[str, ...]]:
     """The report, with packed sizes measured where they are needed, not known and asked for."""
-    report = session.report()
+    report = opened.report()
     wanted = any(limit.target == "packed" for limit in limits)
     if not wanted or report.packed is not None or not options.measure_packed:
         return report, ()
-    sizes = session.packed
+    sizes = opened.packed
     layers = tuple(
         replace(row, packed=size) for row, size in zip(report.layers, sizes, strict=True)
     )
@@ -100,19 +102,19 @@ def _measured(
     return replace(report, packed=sum(sizes), layers=layers), (note,)
 
 
-def _comparison(session: Session, report: Report, baseline: str) -> Comparison:
+def _comparison(opened: OpenedImage, report: Report, baseline: str) -> Comparison:
     from slimmer.app.diff import saved_report
     from slimmer.report.comparison import Comparison
 
-    return Comparison.of(saved_report(baseline) or session.another(baseline).report(), report)
+    return Comparison.of(saved_report(baseline) or opened.another(baseline).report(), report)
 
 
-def _dive(session: Session, report: Report, rules: str) -> tuple[DiveJudgement, ...]:
+def _dive(opened: OpenedImage, report: Report, rules: str) -> tuple[DiveJudgement, ...]:
     from slimmer.gate import dive
     from slimmer.gate.judge import DiveJudgement
 
     text = Path(rules).read_text(encoding="utf-8", errors="replace")
-    score, true = session.score, dive.Score.true(report)
+    score, true = opened.score, dive.Score.true(report)
     return tuple(
         DiveJudgement(rule, rule.value(score), rule.value(true)) for rule in dive.rules(text, rules)
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimmer.app.session import Session
+from slimmer.app.opened import OpenedImage
 
 if TYPE_CHECKING:
     from slimmer.report.comparison import Comparison
     from slimmer.report.report import Report
     from slimmer.report.tree import Tree
 
-    Side = Session | Report
+    Side = OpenedImage | Report
     """An image, or what a saved report tells of one."""
 
 
@@ -24,13 +24,13 @@ def compare(before: Side, after: Side, *, every_file: bool = True) -> Comparison
     from slimmer.report.comparison import Comparison
 
     files = None
-    if every_file and isinstance(before, Session) and isinstance(after, Session):
+    if every_file and isinstance(before, OpenedImage) and isinstance(after, OpenedImage):
         files = before.files, after.files
     return Comparison.of(_report(before), _report(after), files)
 
 
 def _report(side: Side) -> Report:
-    return side.report() if isinstance(side, Session) else side
+    return side.report() if isinstance(side, OpenedImage) else side
 
 
 def saved_report(name: str) -> Report | None:
@@ -54,4 +54,4 @@ def tree_of(side: Side) -> Tree:
     """The bytes of one side as a tree; of a saved report only what it lists."""
     from slimmer.report.tree import Tree
 
-    return side.tree() if isinstance(side, Session) else Tree.of(side, None)
+    return side.tree() if isinstance(side, OpenedImage) else Tree.of(side, None)

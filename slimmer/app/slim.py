@@ -10,8 +10,9 @@ from slimmer.app.options import VerifyOptions
 from slimmer.errors import SlimmerError
 
 if TYPE_CHECKING:
+    from slimmer.app.opened import OpenedImage
     from slimmer.app.options import SlimOptions
-    from slimmer.app.session import Session
+    from slimmer.app.planner import Planner
     from slimmer.edits.drafts import Draft
     from slimmer.plan.plan import Plan
     from slimmer.proof.faults import Verdict
@@ -69,43 +70,44 @@ class Slimmed:
         return self.written is not None and (self.verdict is None or self.verdict.holds)
 
 
-def slim(session: Session, to: str, options: SlimOptions) -> Slimmed:
+def slim(planner: Planner, to: str, options: SlimOptions) -> Slimmed:
     """Carry out a plan; see `Session.slim`."""
-    place = _place(session, to, options)
-    inspection = session.inspect()
-    session.reporter.tell(Problems(session.reference, inspection.problems))
+    opened = planner.opened
+    place = _place(opened, to, options)
+    inspection = opened.inspect()
+    opened.reporter.tell(Problems(opened.reference, inspection.problems))
     path = options.plan_file
-    plan = session.read_plan(path, options.plan) if path else session.plan(options.plan)
-    session.reporter.tell(PlanMade(plan))
+    plan = planner.read(path, options.plan) if path else planner.plan(options.plan)
+    opened.reporter.tell(PlanMade(plan))
     if plan.shortfall and not options.anyway:
-        session.reporter.notes("nothing was written; --anyway writes the best there is")
+        opened.reporter.notes("nothing was written; --anyway writes the best there is")
         return Slimmed(plan, place.destination)
-    draft = _draft(session, plan, options)
+    draft = _draft(opened, plan, options)
     if not options.verify:
-        written = _write(session, draft, place.destination, options)
+        written = _write(opened, draft, place.destination, options)
         return Slimmed(plan, place.destination, written)
-    return _checked(session, plan, draft, place, options)
+    return _checked(opened, plan, draft, place, options)
 
 
-def _place(session: Session, to: str, options: SlimOptions) -> Provisional:
+def _place(opened: OpenedImage, to: str, options: SlimOptions) -> Provisional:
     from slimmer import stores
     from slimmer.stores.staging import Provisional
 
     if options.from_layer and options.mode != "flatten":
         raise SlimmerError("--from-layer says where to flatten from", hint="--mode flatten")
     place = Provisional.of(to)
-    if place.replaces(*stores.on_disk(session.reference)):
+    if place.replaces(*stores.on_disk(opened.reference)):
         raise SlimmerError(
-            f"{session.reference} is what to read, and cannot be written over",
+            f"{opened.reference} is what to read, and cannot be written over",
             hint="write beside it, under another name",
         )
     return place
 
 
-def _draft(session: Session, plan: Plan, options: SlimOptions) -> Draft:
+def _draft(opened: OpenedImage, plan: Plan, options: SlimOptions) -> Draft:
     from slimmer.rewrite import apply
 
-    draft = apply(session.image, plan, options.mode, options.from_layer)
+    draft = apply(opened.image, plan, options.mode, options.from_layer)
     if not draft.changed:
         raise SlimmerError(
             "there is nothing to take from this image", hint="a bolder policy: --policy balanced"
@@ -114,23 +116,23 @@ def _draft(session: Session, plan: Plan, options: SlimOptions) -> Draft:
 
 
 def _checked(
-    session: Session, plan: Plan, draft: Draft, place: Provisional, options: SlimOptions
+    opened: OpenedImage, plan: Plan, draft: Draft, place: Provisional, options: SlimOptions
 ) -> Slimmed:
     """Write beside the destination, check what was written as anyone would open it, and accept."""
     from slimmer.app.verify import proof
 
-    environment = session.context.environment
-    written = _write(session, draft, place.target, options)
+    environment = opened.context.environment
+    written = _write(opened, draft, place.target, options)
     try:
         checks = VerifyOptions(trials=options.trials, static=options.static, mode=options.mode)
-        verdict = proof(session, session.another(written.reference), checks, plan)
-        session.reporter.tell(Verified(verdict))
+        verdict = proof(opened, opened.another(written.reference), checks, plan)
+        opened.reporter.tell(Verified(verdict))
     except BaseException:
         place.discard(environment)
         raise
     if not verdict.holds and not options.keep_failed:
         place.discard(environment)
-        session.reporter.notes(
+        opened.reporter.notes(
             "the result was removed again; --keep-failed keeps it, --keep mends the plan"
         )
         return Slimmed(plan, place.destination, None, verdict)
@@ -139,17 +141,17 @@ def _checked(
     return Slimmed(plan, place.destination, written, verdict)
 
 
-def _write(session: Session, draft: Draft, destination: str, options: SlimOptions) -> Written:
+def _write(opened: OpenedImage, draft: Draft, destination: str, options: SlimOptions) -> Written:
     from slimmer import stores
 
-    with session.reporter.working():
+    with opened.reporter.working():
         written = stores.write(
             draft,
             destination,
             compression=options.compression,
-            progress=session.reporter.stage("writing", "bytes"),
-            environment=session.context.environment,
+            progress=opened.reporter.stage("writing", "bytes"),
+            environment=opened.context.environment,
         )
-    session.reporter.notes(*written.notices)
-    session.reporter.tell(ImageWritten(written))
+    opened.reporter.notes(*written.notices)
+    opened.reporter.tell(ImageWritten(written))
     return written

@@ -10,19 +10,21 @@ from slimmer.proof.trials import Request, Trials
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from slimmer.app.opened import OpenedImage
     from slimmer.app.options import VerifyOptions
-    from slimmer.app.session import Session
+    from slimmer.app.planner import Planner
     from slimmer.plan.plan import Plan
     from slimmer.proof.faults import Verdict
     from slimmer.stores.engine.containers import Containers
 
 
-def verify(before: Session, after: Session, options: VerifyOptions) -> Verdict:
+def verify(planner: Planner, after: OpenedImage, options: VerifyOptions) -> Verdict:
     """The verdict on two images, and on the plan of a file between them if there is one."""
     from slimmer.app.events import Problems
     from slimmer.image import ImageError
     from slimmer.proof.verify import unreadable
 
+    before = planner.opened
     before.inspect(libraries=False)
     try:
         looked = after.inspect(libraries=False)
@@ -33,11 +35,13 @@ def verify(before: Session, after: Session, options: VerifyOptions) -> Verdict:
         return damaged
     after.reporter.tell(Problems(after.reference, looked.problems))
     path = options.plan_file
-    plan = before.read_plan(path, options.plan) if path else None
+    plan = planner.read(path, options.plan) if path else None
     return proof(before, after, options, plan)
 
 
-def proof(before: Session, after: Session, options: VerifyOptions, plan: Plan | None) -> Verdict:
+def proof(
+    before: OpenedImage, after: OpenedImage, options: VerifyOptions, plan: Plan | None
+) -> Verdict:
     """The verdict; a missing engine is an error only where something must run."""
     from slimmer.proof.differences import Allowed
     from slimmer.proof.faults import Verdict

@@ -76,7 +76,8 @@ def session(
 ) -> Session:
     """The session of an image as the arguments say; `show` hears every event too."""
     from slimmer.app.events import Reporter
-    from slimmer.app.session import Context, Session
+    from slimmer.app.opened import Context
+    from slimmer.app.session import Session
     from slimmer.cli.progress import Listener
 
     context = Context(

@@ -189,7 +189,7 @@ class Plan:
             {
                 "place": place,
                 "rule": step.rule,
-                "action": step.action,
+                "action": str(step.action),
                 "target": printable(step.target),
                 "safety": str(step.safety),
                 "unpacked": step.unpacked,

@@ -304,7 +304,7 @@ def test_a_warm_gate_plans_nothing_again(run, image, monkeypatch):
     def planned(*_: object) -> None:
         raise AssertionError("planned again")
 
-    monkeypatch.setattr("slimmer.app.planner.Planner.plan", planned)
+    monkeypatch.setattr("slimmer.app.planner.Planner.by_policy", planned)
     assert first == run(*argv)
     with pytest.raises(AssertionError):
         run("budget", image, "--max", "4.1kB", "--policy", "mine.toml")
