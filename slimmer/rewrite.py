@@ -24,6 +24,7 @@ from slimmer.edits.drafts import (
 )
 from slimmer.edits.layer_edit import edited_length, whiteout
 from slimmer.index import ESTARGZ, Index, LayerScan
+from slimmer.plan.record import Record
 from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, Header
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["rewrite", "flatten", "overlay"]
 PLAN_LABEL = "io.slimmer.plan"
+RECORD_LABEL = "io.slimmer.record"
+"""Holds what left and why, for whoever misses it; see `plan.record`."""
 BASE_DIGEST = "org.opencontainers.image.base.digest"
 BASE_NAME = "org.opencontainers.image.base.name"
 CHUNKED = "io.github.containers.zstd-chunked."
@@ -53,16 +56,19 @@ def apply(image: Image, plan: Plan, mode: Mode = "rewrite", from_layer: int = 0)
             f"the plan is for the image {plan.image[:19]}, not for {image.id[:19]}",
             hint="make a plan for this image: slimmer plan IMAGE -o plan.json",
         )
+    record = Record.of(plan).label()
     match mode:
         case "rewrite":
-            return rewritten(image, plan.changes, plan.digest, plan.policy)
+            return rewritten(image, plan.changes, plan.digest, plan.policy, record)
         case "flatten":
-            return flattened(image, plan.changes, plan.digest, plan.policy, from_layer)
+            return flattened(image, plan.changes, plan.digest, plan.policy, from_layer, record)
         case "overlay":
-            return overlaid(image, plan.changes, plan.digest, plan.policy)
+            return overlaid(image, plan.changes, plan.digest, plan.policy, record)
 
 
-def rewritten(image: Image, changes: Changes, digest: Digest, policy: str) -> Draft:
+def rewritten(
+    image: Image, changes: Changes, digest: Digest, policy: str, record: str = ""
+) -> Draft:
     """Lay the edits over the image, layer by layer; an image without edits stays what it is."""
     if not changes:
         return Draft.unchanged(image, [layer.size for layer in changes.before.layers])
@@ -71,14 +77,19 @@ def rewritten(image: Image, changes: Changes, digest: Digest, policy: str) -> Dr
     return Draft(
         image,
         tuple(layers[number] for number in sorted(layers)),
-        _config(image, emptied, digest, note, adds_layer=False),
+        _config(image, emptied, digest, note, record, adds_layer=False),
         changed=True,
         notices=_formats(layers.values()),
     )
 
 
 def flattened(
-    image: Image, changes: Changes, digest: Digest, policy: str, from_layer: int = 0
+    image: Image,
+    changes: Changes,
+    digest: Digest,
+    policy: str,
+    from_layer: int = 0,
+    record: str = "",
 ) -> Draft:
     """The edits, and all layers from `from_layer` on merged into one.
 
@@ -107,6 +118,7 @@ def flattened(
             emptied | set(range(from_layer, count)),
             digest,
             note,
+            record,
             adds_layer=merged is not None,
         ),
         changed=True,
@@ -118,7 +130,9 @@ def flattened(
     )
 
 
-def overlaid(image: Image, changes: Changes, digest: Digest, policy: str) -> Draft:
+def overlaid(
+    image: Image, changes: Changes, digest: Digest, policy: str, record: str = ""
+) -> Draft:
     """All layers as they are, and one over them: whiteouts of what leaves, and new contents."""
     if not changes:
         return Draft.unchanged(image, [layer.size for layer in changes.before.layers])
@@ -138,7 +152,7 @@ def overlaid(image: Image, changes: Changes, digest: Digest, policy: str) -> Dra
     return Draft(
         image,
         tuple(layers),
-        _config(image, set(), digest, note, adds_layer=not nothing),
+        _config(image, set(), digest, note, record, adds_layer=not nothing),
         changed=True,
         notices=(notice,),
     )
@@ -359,7 +373,13 @@ def _new_contents(changes: Changes) -> tuple[tuple[Layer, tuple[NewContent, ...]
 
 
 def _config(
-    image: Image, emptied: set[int], digest: Digest, note: str, *, adds_layer: bool
+    image: Image,
+    emptied: set[int],
+    digest: Digest,
+    note: str,
+    record: str,
+    *,
+    adds_layer: bool,
 ) -> dict[str, Any]:
     """The config with a history entry and labels that say what happened, all else as it was."""
     fields: dict[str, Any] = json.loads(image.config.raw)
@@ -383,6 +403,10 @@ def _config(
     runtime = dict(fields.get("config") or {})
     labels = dict(runtime.get("Labels") or {})
     labels[PLAN_LABEL] = digest
+    # An older record is of steps that made the base: its own label tells of them.
+    labels.pop(RECORD_LABEL, None)
+    if record:
+        labels[RECORD_LABEL] = record
     labels[BASE_DIGEST] = image.id
     # A name would be the user's own path or tag, which must not change digests; and one that is
     # there names the base of the base.

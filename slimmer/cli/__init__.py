@@ -26,7 +26,10 @@ from slimmer.signals import unwinding
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("inspect", "why", "plan", "slim", "verify", "budget", "diff", "policy", "completion")
+COMMANDS = (
+    *("inspect", "why", "plan", "slim", "verify", "blame", "budget", "diff", "policy"),
+    "completion",
+)
 """In the order in which `slimmer --help` lists them."""
 
 CANNOT_GO_ON = 2

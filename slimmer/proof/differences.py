@@ -41,8 +41,10 @@ class Promise:
     """Files that become another name of an identical one."""
     added: Mapping[bytes, tuple[object, ...]]
     """Path that comes, or is replaced → what is seen of it, in the order of FIELDS."""
-    untouched: tuple[tuple[int, str], ...]
-    """Number and diff_id of each layer that keeps its bytes."""
+    untouched: tuple[tuple[int, int, str], ...]
+    """Number, number in the result, and diff_id of each layer that keeps its bytes."""
+    layers: int | None
+    """How many layers the result has; None where the way it is carried out comes to others."""
     unpacked: int | None
     """By how many bytes Σ `size` over all layers changes; None where the way it is carried out
     comes to another sum."""
@@ -53,9 +55,14 @@ class Promise:
         joined: set[bytes] = set()
         added: dict[bytes, tuple[object, ...]] = {}
         untouched = []
-        for layer, edit in zip(changes.before.layers, changes.edits, strict=True):
+        place = 0
+        for layer, edit, made in zip(
+            changes.before.layers, changes.edits, changes.after.layers, strict=True
+        ):
             if not edit:
-                untouched.append((layer.number, layer.layer.diff_id))
+                untouched.append((layer.number, place, layer.layer.diff_id))
+            place += not edit or bool(made.headers)  # one that is emptied is not written
+            if not edit:
                 continue
             for header in layer.headers:
                 splice = edit.splices.get(header.start)
@@ -74,6 +81,7 @@ class Promise:
             frozenset(joined),
             added,
             tuple(untouched) if mode == "rewrite" else (),
+            place if mode == "rewrite" else None,
             changes.after.unpacked - changes.before.unpacked if mode == "rewrite" else None,
         )
 
@@ -306,12 +314,16 @@ def compare_layers(
         if what not in odd
     ]
     counts = {"layers": len(after.layers)}
-    kept = {layer.diff_id for layer in after.layers}
-    for number, diff_id in promise.untouched if promise else ():
+    have = [layer.diff_id for layer in after.layers]
+    for number, place, diff_id in promise.untouched if promise else ():
         counts["untouched layers"] = counts.get("untouched layers", 0) + 1
-        if diff_id not in kept:
-            text = f"{diff_id[:19]} is gone, and no step touches it"
+        if have[place : place + 1] != [diff_id]:
+            where = "in another place" if diff_id in have else "gone"
+            text = f"{diff_id[:19]} is {where}, and no step touches it"
             faults.append(Fault("layer", f"layer {number}", text))
+    if promise is not None and promise.layers not in (None, len(have)):
+        text = f"has {len(have)} layers, the plan says {promise.layers}"
+        faults.append(Fault("layer", "the image", text))
     return Verdict(tuple(faults), counted(counts))
 
 

@@ -5,14 +5,14 @@ A verdict asks it for the file behind a fault, a blame for the file behind a mes
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from packaging.utils import canonicalize_name
 
 from slimmer.names import one_line
+from slimmer.plan.record import path_of
 from slimmer.proof.faults import Fault
 from slimmer.tar.reading import normalised
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from slimmer.index import Index
     from slimmer.plan.plan import Plan
+    from slimmer.plan.record import Record
     from slimmer.plan.steps import Step
     from slimmer.policy import Safety
     from slimmer.proof.faults import Kind
@@ -56,6 +57,8 @@ class Losses:
     """Paths whose content is another."""
     whole: frozenset[bytes] = frozenset()
     """Those of the paths that left which are folders that stand for all that lay below them."""
+    some: frozenset[bytes] = frozenset()
+    """Folders that lost files whose names are not known."""
     reasons: tuple[Reason, ...] = ()
     """Of every step, those that removed no path included."""
     real: Callable[[bytes], bytes] = lambda path: path
@@ -96,14 +99,48 @@ class Losses:
             swapped=any(step.additions for step in steps),
         )
 
+    @classmethod
+    def recorded(
+        cls, record: Record, before: Index | None = None, after: Index | None = None
+    ) -> Self:
+        """What a record tells; the images themselves, where both are at hand, tell the names."""
+        left: dict[bytes, Reason | None] = {}
+        changed: dict[bytes, Reason | None] = {}
+        whole: set[bytes] = set()
+        some: set[bytes] = set()
+        reasons = []
+        for step in record.steps:
+            reason = Reason(step.id, step.rule, step.action, step.safety, step.why, step.evidence)
+            reasons.append(reason)
+            for name in step.removes:
+                path, kind = path_of(name)
+                left.setdefault(path, reason)
+                if kind != "file":
+                    (whole if kind == "whole" else some).add(path)
+            for name in step.changes:
+                changed.setdefault(path_of(name)[0], reason)
+        made = cls(left, changed, frozenset(whole), frozenset(some), tuple(reasons))
+        if before is None or after is None:
+            return made
+        gone = before.visible.keys() - after.visible.keys()
+        known = {path: made.reason(path) for path in gone}
+        return cls(known, changed, reasons=made.reasons, real=before.resolve)
+
+    def certain(self, path: bytes) -> bool:
+        """Whether the path itself is known to have left or changed, and not only its folder."""
+        if path in self.left or path in self.changed:
+            return path not in self.some
+        return any(folder in self.whole for folder in _folders(path))
+
     def reason(self, path: bytes | None) -> Reason | None:
         """Why a path left or was changed."""
         if path is None:
             return None
         found = self.left.get(path) or self.changed.get(path)
-        while found is None and (path := path[: max(path.rfind(b"/"), 0)]):
-            found = self.left.get(path) if path in self.whole else None
-        return found
+        if found is not None:
+            return found
+        folders = (one for one in _folders(path) if one in self.whole or one in self.some)
+        return next((self.left[folder] for folder in folders), None)
 
     def fault(self, kind: Kind, subject: str, lost: str, path: bytes | None = None) -> Fault:
         """A fault, with the step behind it where there is one."""
@@ -119,11 +156,10 @@ class Losses:
 
     def _held(self, path: bytes) -> bool:
         if path in self.left:
-            return True
-        while self.whole and (path := path[: max(path.rfind(b"/"), 0)]):
-            if path in self.whole:
-                return True
-        return False
+            return path not in self.some
+        if not self.whole and not self.some:
+            return False
+        return any(folder in self.whole or folder in self.some for folder in _folders(path))
 
     def altered(self, path: str) -> bytes | None:
         """The file that a path at run time means, where its content is another."""
@@ -144,7 +180,7 @@ class Losses:
             folders = [
                 path
                 for path in self._named(end[:at])
-                if path in self.whole and (b"/" + path).endswith(b"/" + end[:at])
+                if path in self._folded and (b"/" + path).endswith(b"/" + end[:at])
             ]
             if folders:
                 return min(folders, key=lambda path: (len(path), path)) + end[at:]
@@ -163,7 +199,7 @@ class Losses:
         for length in range(len(parts) - 1, 0, -1):
             tail = b"/" + b"/".join(parts[:length])
             for path in self._modules(parts[length - 1]):
-                if path in self.whole and (b"/" + path).endswith(tail) and _importable(path):
+                if path in self._folded and (b"/" + path).endswith(tail) and _importable(path):
                     return path + b"/" + b"/".join(parts[length:]) + b".py"
         return None
 
@@ -192,16 +228,9 @@ class Losses:
                     return path
         return None
 
-    def below(self, folder: bytes) -> Iterator[bytes]:
-        """Paths that left from below a folder."""
-        for path in self._sorted[bisect_left(self._sorted, folder + b"/") :]:
-            if not path.startswith(folder + b"/"):
-                return
-            yield path
-
     @cached_property
-    def _sorted(self) -> list[bytes]:
-        return sorted(self.left)
+    def _folded(self) -> frozenset[bytes]:
+        return self.whole | self.some
 
     @cached_property
     def _names(self) -> Mapping[bytes, tuple[bytes, ...]]:
@@ -228,6 +257,12 @@ class Losses:
 
     def _modules(self, stem: bytes) -> Iterable[bytes]:
         return self._stems.get(stem, ())
+
+
+def _folders(path: bytes) -> Iterator[bytes]:
+    """The folders that a path lies in, the nearest first."""
+    while path := path[: max(path.rfind(b"/"), 0)]:
+        yield path
 
 
 def _holds(path: bytes, tail: bytes) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ MESSAGES: tuple[Message, ...] = (
     _after("distribution", r"The ['\"]", r"[\w.-]{1,200}", r"[^'\"\n]{0,99}['\"] distribution was"),
     # the loaders of glibc and musl, and those who call them
     _until("library", WORD, r": cannot open shared object file"),
+    _after("library", r"error while loading shared libraries: ", WORD),
     _after("library", r"Error loading shared library ", WORD),
     _after("library", r"(?:ould not|annot|nable to) load (?:dynamic |shared )?library "
            + QUOTE, QUOTED),
@@ -215,20 +217,16 @@ def _file(name: str, losses: Losses) -> bytes | None:
 
 def said(text: str, losses: Losses) -> bytes | None:
     """The path that left and that a text speaks of first: by a message, else by its path alone."""
-    for number, mention in enumerate(mentions(text)):
+    for mention in islice(mentions(text), MENTIONS):
         found = meant(mention, losses)
         if found is not None and found not in losses.changed:
             return found
-        if number > MENTIONS:
-            break
-    return next(paths(text, losses), None)
+    return next((path for path, _ in paths_in(text, losses)), None)
 
 
-def paths(text: str, losses: Losses) -> Iterator[bytes]:
-    """Paths of a text that left, whatever is said of them."""
-    for number, match in enumerate(PATHS.finditer(text)):
+def paths_in(text: str, losses: Losses) -> Iterator[tuple[bytes, int]]:
+    """Paths of a text that left, whatever is said of them, each with its offset."""
+    for match in islice(PATHS.finditer(text), 10 * MENTIONS):
         found = losses.gone(match.group().rstrip("."))
-        if found is not None:
-            yield found
-        if number > MENTIONS:
-            return
+        if found is not None and losses.certain(found):
+            yield found, match.start()
