@@ -52,4 +52,4 @@ def _told(cause: Cause) -> list[str]:
 
 def render(blame: Blame) -> str:
     """The same as JSON."""
-    return json.dumps(blame.fields(), indent=1, ensure_ascii=True) + "\n"
+    return json.dumps(blame.to_dict(), indent=1, ensure_ascii=True) + "\n"

@@ -42,7 +42,7 @@ class Cause:
         """What `--keep` must name so that the next plan leaves the file alone: a package whole."""
         return "/" + printable(self.path).removesuffix("__init__.py")
 
-    def fields(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         reason = self.reason
         return {
             "message": self.message,
@@ -86,11 +86,11 @@ class Blame:
         causes = tuple(_cause(text, lines, path, place, losses) for path, place in ordered[:CAUSES])
         return cls(causes, len(ordered) - len(causes))
 
-    def fields(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "causes": [cause.fields() for cause in self.causes],
+            "causes": [cause.to_dict() for cause in self.causes],
             "more": self.more,
         }
 

@@ -117,9 +117,9 @@ def test_a_cause_says_all_that_was_known():
 
     assert (3, "sh: 1: make: not found", "/usr/bin/make") == (cause.line, cause.message, cause.keep)
     assert ("tests:pip:pkg 1", "tests", "caution") == tuple(
-        cause.fields()[key] for key in ("step", "rule", "safety")
+        cause.to_dict()[key] for key in ("step", "rule", "safety")
     )
-    assert ("why it may", "what is known") == (cause.fields()["why"], cause.fields()["evidence"])
+    assert ("why it may", "what is known") == (cause.to_dict()["why"], cause.fields()["evidence"])
 
 
 def test_a_folder_that_left_whole_stands_for_what_lay_in_it():
