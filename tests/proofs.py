@@ -16,6 +16,7 @@ from slimmer.analysis.facts import Facts
 from slimmer.attribution import Attribution
 from slimmer.image import Config, Digest, Image
 from slimmer.index import Index
+from slimmer.plan.budget import Sizes
 from slimmer.plan.plan import Plan, settle
 from slimmer.plan.steps import Step
 from slimmer.policy import Safety
@@ -55,7 +56,7 @@ def step(*removes: bytes, **fields: object) -> Step:
 def plan_of(before: Facts, *steps: Step) -> Plan:
     changes = settle(before, steps, ())
     index = before.index
-    sizes = (index.unpacked, index.rootfs), (changes.after.unpacked, changes.after.rootfs)
+    sizes = Sizes.of(index), Sizes.of(changes.after)
     return Plan(index.image.id, "test", None, steps, (), (), (), *sizes, changes, before)
 
 
