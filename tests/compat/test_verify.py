@@ -24,6 +24,7 @@ from slimmer.analysis.facts import Facts
 from slimmer.attribution import Attribution
 from slimmer.image import Config, Digest, Image
 from slimmer.index import Index
+from slimmer.plan.budget import Sizes
 from slimmer.plan.plan import Plan, settle
 from slimmer.plan.steps import Rewrite, Step
 from slimmer.policy import Safety
@@ -150,7 +151,7 @@ def plan_of(original: Original, *removes: str, rewrites: tuple[Rewrite, ...] = (
     paths = tuple(path.lstrip("/").encode() for path in removes)
     step = Step("rule", "remove", "t", Safety.SAFE, "why", removes=paths, rewrites=rewrites)
     changes = settle(before, (step,), ())
-    sizes = (before.index.unpacked, before.index.rootfs), (changes.after.unpacked, 0)
+    sizes = Sizes.of(before.index), Sizes.of(changes.after)
     return Plan(before.index.image.id, "p", None, (step,), (), (), (), *sizes, changes, before)
 
 

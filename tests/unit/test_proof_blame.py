@@ -119,7 +119,7 @@ def test_a_cause_says_all_that_was_known():
     assert ("tests:pip:pkg 1", "tests", "caution") == tuple(
         cause.to_dict()[key] for key in ("step", "rule", "safety")
     )
-    assert ("why it may", "what is known") == (cause.to_dict()["why"], cause.fields()["evidence"])
+    assert ("why it may", "what is known") == (cause.to_dict()["why"], cause.to_dict()["evidence"])
 
 
 def test_a_folder_that_left_whole_stands_for_what_lay_in_it():
