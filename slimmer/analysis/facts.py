@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from slimmer.analysis.dependencies import DependencyGraph
     from slimmer.analysis.imports import Importers
     from slimmer.analysis.linkage import Linkage
+    from slimmer.analysis.needs import Mentions
     from slimmer.analysis.starts import Starts
+    from slimmer.analysis.suites import Suites
     from slimmer.analysis.texts import Texts
     from slimmer.attribution import Attribution
     from slimmer.files import File
@@ -179,8 +181,22 @@ class Facts:
         return Texts(self.index, self.readers)
 
     @cached_property
+    def suites(self) -> Suites:
+        """Which test folders there are."""
+        from slimmer.analysis.suites import Suites
+
+        return Suites(self.index)
+
+    @cached_property
+    def mentions(self) -> Mentions:
+        """Which texts name what lies in test folders."""
+        from slimmer.analysis.needs import Mentions
+
+        return Mentions(self.suites, self.texts, self.readers)
+
+    @cached_property
     def importers(self) -> Importers:
-        """Which Python source names which test package."""
+        """Which Python source imports which module."""
         from slimmer.analysis.imports import Importers
 
-        return Importers.of(self.index, self.readers)
+        return Importers(self.texts, self.suites)

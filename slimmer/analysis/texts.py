@@ -163,7 +163,8 @@ class Search:
     """Called once for each text with hits, in their order; the content is gone afterwards."""
     kinds: frozenset[Kind] = frozenset(Kind)
     whole_words: bool = True
-    """Only hits that no letter, digit or underscore touches; others count as they stand."""
+    """Only hits that no letter, digit or underscore touches; in bytecode, where the byte behind a
+    text is whatever comes next, all."""
 
 
 @dataclass(frozen=True)
@@ -189,21 +190,26 @@ class Texts:
             found[path] = told
         return found
 
-    def scan(self, searches: Sequence[Search], paths: Collection[bytes] | None = None) -> None:
-        """One pass for all searches, over the image's config and every text, or only over the
-        texts at these paths."""
+    def scan(
+        self,
+        searches: Sequence[Search],
+        paths: Collection[bytes] | None = None,
+        *,
+        image: bool = False,
+    ) -> None:
+        """One pass for all searches, over the image's config and every text; or only over the
+        texts at these paths, and over the config where `image` asks for it."""
         automaton = _Automaton(searches)
         if not automaton.needles:
             return
         wanted = frozenset().union(*(search.kinds for search in searches))
-        for text in self._read(wanted, paths):
+        if Kind.IMAGE in wanted and (image or paths is None):
+            for text in image_texts(self.index.image.config):
+                automaton.look(text)
+        for text in self._read(wanted, self.kinds if paths is None else paths):
             automaton.look(text)
 
-    def _read(self, wanted: Collection[Kind], paths: Collection[bytes] | None) -> Iterator[Text]:
-        if paths is None:
-            if Kind.IMAGE in wanted:
-                yield from image_texts(self.index.image.config)
-            paths = self.kinds
+    def _read(self, wanted: Collection[Kind], paths: Collection[bytes]) -> Iterator[Text]:
         asked = {
             path: kind
             for path in paths
@@ -239,7 +245,7 @@ class _Automaton:
         found: dict[int, list[Hit]] = {}
         length = len(content)
         for place, start, end in self._find(content, overlapping=True):
-            whole = not (
+            whole = text.kind is Kind.BYTECODE or not (
                 (start and content[start - 1] in _WORD) or (end < length and content[end] in _WORD)
             )
             for number in self._takers[place]:

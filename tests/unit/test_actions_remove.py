@@ -37,11 +37,12 @@ def test_there_is_a_step_for_each_owner():
 
 def test_tests_that_something_imports_stay_with_the_evidence():
     package = {"pkg/tests/__init__.py": b"#", "pkg/__init__.py": b"from .tests import x"}
-    other = {"other/tests/a.py": b"# tests", "other/__init__.py": b""}
+    package["pkg/tests/test_b.py"] = b""
+    other = {"other/tests/test_a.py": b"# tests", "other/__init__.py": b""}
     image = facts({**distribution("pkg", package), **distribution("other", other)})
     steps, refusals = proposed(Remove(), image, rule("tests/", guards=("nothing-imports",)))
 
-    assert [step.removes for step in steps] == [(f"{SITE}/other/tests/a.py".encode(),)]
+    assert [step.removes for step in steps] == [(f"{SITE}/other/tests/test_a.py".encode(),)]
     [refusal] = refusals
     assert refusal.target == f"{SITE}/pkg/tests"
     assert refusal.evidence == f"{SITE}/pkg/__init__.py:1 imports .tests"

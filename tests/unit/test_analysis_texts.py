@@ -149,6 +149,11 @@ def test_each_search_is_told_of_its_own_in_one_reading():
     assert len(read) == len(set(read))
 
 
+def test_words_of_bytecode_end_where_their_length_says():
+    assert naming({"app/a.pyc": b"\xda\x06needler\x03"}, b"needle")
+    assert not naming({"app/a.py": b"needler"}, b"needle")
+
+
 def test_a_pass_may_be_over_some_texts_only():
     image = facts({f"{SITE}/a.py": b"needle", f"{SITE}/b.py": b"needle"})
     found: list[bytes] = []

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from slimmer.analysis.needs import needs
 from slimmer.ecosystems.python import is_optimized, source_of
 from slimmer.names import printable
 from slimmer.plan.guards.builds import (
@@ -33,22 +34,9 @@ if TYPE_CHECKING:
 
 
 def _nothing_imports(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[Finding]:
-    """Test folders that something which stays imports; and what is in no test folder, of which
-    nothing is known."""
-    importers = facts.importers
-    by_folder: defaultdict[bytes, list[bytes]] = defaultdict(list)
-    outside: defaultdict[bytes, list[bytes]] = defaultdict(list)
-    for path in paths:
-        folder = importers.folder(path)
-        if folder is not None:
-            by_folder[folder].append(path)
-        else:
-            outside[path[: max(path.rfind(b"/"), 0)]].append(path)
-    for folder, mention in sorted(importers.needed(by_folder).items()):
-        yield Finding(printable(folder), str(mention), by_folder[folder])
-    for folder, found in sorted(outside.items()):
-        evidence = "no Python in it, so no import could tell who uses it"
-        yield Finding(printable(folder), evidence, found)
+    """Files of test folders that something which stays imports or names."""
+    for need in needs(facts.mentions, paths):
+        yield Finding(printable(need.suite), need.evidence, need.paths, need.doubt)
 
 
 def _nothing_links(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[Finding]:
