@@ -57,7 +57,7 @@ class Claim:
         return f"Claim({str(self.owner)!r}, {len(self.files)} files, {len(self.trees)} trees)"
 
 
-class Rule(Protocol):
+class OwnerRule(Protocol):
     """One way of telling owners; the files of `slimmer/owners` each hold one."""
 
     @property
@@ -111,7 +111,7 @@ class Attribution:
     def of(
         cls,
         index: Index,
-        rules: Iterable[Rule],
+        rules: Iterable[OwnerRule],
         binaries: Mapping[bytes, Binary] | None = None,
     ) -> Attribution:
         """Put every visible path on one owner and one category.

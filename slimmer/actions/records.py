@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class _Sums:
+class _Hashes:
     """Hashes of what splices make; kept, for a plan is settled several times on its way."""
 
     _known: WeakKeyDictionary[Facts, dict[tuple[bytes, str], tuple[Splice, bytes]]] = field(
@@ -46,12 +46,12 @@ class _Sums:
     ) -> dict[bytes, bytes]:
         """The digest of each changed file, by the algorithm that its record is kept in."""
         here = self._known.setdefault(facts, {})
-        sums: dict[bytes, bytes] = {}
+        found: dict[bytes, bytes] = {}
         missing: list[bytes] = []
         for path, algorithm in algorithms.items():
             known = here.get((path, algorithm))
             if known is not None and known[0] == splices[path]:
-                sums[path] = known[1]
+                found[path] = known[1]
             else:
                 missing.append(path)
         for path, read in facts.readers(missing):
@@ -60,16 +60,16 @@ class _Sums:
             digest = hashlib.new(algorithms[path])
             for start in range(0, splice.size, CHUNK):
                 digest.update(new(start, min(CHUNK, splice.size - start)))
-            sums[path] = digest.digest()
-            here[path, algorithms[path]] = (splice, sums[path])
-        return sums
+            found[path] = digest.digest()
+            here[path, algorithms[path]] = (splice, found[path])
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
     """RECORD and installed-files.txt of Python distributions, and the records of conda."""
 
-    _sums: _Sums = field(default_factory=_Sums)
+    _hashes: _Hashes = field(default_factory=_Hashes)
 
     def __call__(
         self, facts: Facts, removed: frozenset[bytes], splices: Mapping[bytes, Splice]
@@ -86,7 +86,7 @@ class Records:
                 if len(old) != _stored(facts, path):
                     continue  # longer than a scan reads: better as it was than cut
                 write = _conda if path.endswith(b".json") else _lines
-                splice = write(self._sums, facts, path, old, removed, changed)
+                splice = write(self._hashes, facts, path, old, removed, changed)
                 if splice is not None and splice != Splice.identity(len(old)):
                     yield Rewrite(path, splice, len(old))
 
@@ -137,7 +137,7 @@ def _stored(facts: Facts, path: bytes) -> int:
 
 
 def _lines(
-    sums: _Sums,
+    hashes: _Hashes,
     facts: Facts,
     record: bytes,
     old: bytes,
@@ -163,7 +163,7 @@ def _lines(
             if cells[1] or cells[2]:
                 stale.append((len(pieces), path, cells, raw))
         pieces.append(Copy(at, len(raw)))
-    digests = sums.of(facts, changed, algorithms)
+    digests = hashes.of(facts, changed, algorithms)
     for place, path, cells, raw in stale:
         name = raw[: raw.rfind(b",", 0, raw.rfind(b","))]
         ending = raw[len(raw.rstrip(b"\r\n")) :]
@@ -181,7 +181,7 @@ def _place(facts: Facts, folder: bytes, name: bytes) -> bytes:
 
 
 def _conda(
-    sums: _Sums,
+    hashes: _Hashes,
     facts: Facts,
     record: bytes,
     old: bytes,
@@ -202,7 +202,7 @@ def _conda(
         paths = (told.get("paths_data") or {}).get("paths") or []
         kept = [one for one in paths if place(one["_path"]) not in removed]
         stale = {path: one for one in kept if (path := place(one["_path"])) in changed}
-        digests = sums.of(facts, changed, dict.fromkeys(stale, "sha256"))
+        digests = hashes.of(facts, changed, dict.fromkeys(stale, "sha256"))
         for path, one in stale.items():
             if "sha256_in_prefix" in one or "sha256" in one:
                 key = "sha256_in_prefix" if "sha256_in_prefix" in one else "sha256"

@@ -161,10 +161,6 @@ class Linkage:
         asked = [*binary.needed, *([binary.interpreter] if binary.interpreter else [])]
         return tuple((name, self._find(path, binary, name)) for name in asked)
 
-    def needed_by(self, library: bytes) -> tuple[Need, ...]:
-        """The ELF files that find this file, or a symlink to it, where they look for a library."""
-        return self._needed_by.get(self.index.resolve(library), ())
-
     @cached_property
     def _needed_by(self) -> Mapping[bytes, tuple[Need, ...]]:
         needs: dict[bytes, list[Need]] = {}

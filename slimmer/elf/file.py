@@ -240,48 +240,6 @@ class Elf:
         """The first section of that name."""
         return next((section for section in self.sections if section.name == name), None)
 
-    def offset_of(self, address: int) -> int | None:
-        """Where the byte that is loaded at `address` stands in the file."""
-        return _offset(self.segments, address)
-
-    def bytes_by_group(self) -> dict[str, int]:
-        """Bytes of the file by what they are for; the sum is the file's size.
-
-        Groups: `device code`, `symbols`, `debug`, `relocations`, `unwind`, `code`, `data`,
-        `dynamic` (what the loader looks names up in) and `other` (headers, padding, the rest).
-        A byte that several sections claim counts for the first of them.
-        """
-        sums: dict[str, int] = {}
-        reached = 0
-        for section in sorted(self.sections, key=lambda section: (section.offset, section.index)):
-            claimed = section.end - max(section.offset, reached)
-            if claimed > 0:
-                group = group_of(section)
-                sums[group] = sums.get(group, 0) + claimed
-                reached = section.end
-        sums["other"] = sums.get("other", 0) + self.size - sum(sums.values())
-        return {group: count for group, count in sorted(sums.items()) if count}
-
-
-def group_of(section: Section) -> str:
-    """Which of the groups of `Elf.bytes_by_group` a section belongs to."""
-    name = section.name
-    if name in DEVICE_CODE:
-        return "device code"
-    if is_symbols(section):
-        return "symbols"
-    if is_debug(section):
-        return "debug"
-    if section.kind in (SHT_RELA, SHT_REL, SHT_RELR):
-        return "relocations"
-    if name in (".eh_frame", ".eh_frame_hdr", ".gcc_except_table"):
-        return "unwind"
-    if section.kind == SHT_DYNSYM or name in (".dynstr", ".gnu.hash", ".hash", ".gnu.version"):
-        return "dynamic"
-    if not section.allocated:
-        return "other"
-    return "code" if section.flags & SHF_EXECINSTR else "data"
-
 
 DEVICE_CODE = (".nv_fatbin", "__nv_relfatbin")
 """Sections that hold code for NVIDIA GPUs: linked, and relocatable."""

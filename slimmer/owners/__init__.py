@@ -24,9 +24,9 @@ from slimmer.owners.rpm import Rpm
 from slimmer.owners.system import System
 
 if TYPE_CHECKING:
-    from slimmer.attribution import Rule
+    from slimmer.attribution import OwnerRule
 
-default: tuple[Rule, ...] = (
+default: tuple[OwnerRule, ...] = (
     # System packages own their files even where a Python distribution names them too.
     Dpkg(),
     Apk(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.attribution import Claim, Owner
-from slimmer.owners.paths import Places, text
+from slimmer.owners.paths import RealPaths, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ class Apk:
     )
 
     def claims(self, index: Index) -> Iterator[Claim]:
-        places = Places(index)
+        places = RealPaths(index)
         for database in _DATABASES:
             path = database + b"/installed"
             for stanza in index.evidence.get(path, b"").split(b"\n\n"):
@@ -40,7 +40,7 @@ class Apk:
                 )
 
 
-def _claim(stanza: bytes, evidence: bytes, places: Places) -> Claim | None:
+def _claim(stanza: bytes, evidence: bytes, places: RealPaths) -> Claim | None:
     fields: dict[bytes, bytes] = {}
     files: list[bytes] = []
     folder = b""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slimmer.attribution import Claim, Owner
-from slimmer.owners.paths import Places, text
+from slimmer.owners.paths import RealPaths, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ class Conda:
     globs: Sequence[tuple[str, int]] = (("**/conda-meta/*.json", 64 << 20),)
 
     def claims(self, index: Index) -> Iterator[Claim]:
-        places = Places(index)
+        places = RealPaths(index)
         folders: dict[bytes, None] = {}
         for path, content in index.evidence.items():
             folder = path.rpartition(b"/")[0]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from slimmer.attribution import Claim, Owner
 from slimmer.ecosystems import debian
-from slimmer.owners.paths import Places, text
+from slimmer.owners.paths import RealPaths, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ class Dpkg:
         evidence = index.evidence
         packages = _packages(evidence.get(debian.STATUS, b""))
         native = packages.get(b"dpkg", {}).get(b"Architecture", b"")
-        places = Places(index)
+        places = RealPaths(index)
         diverted = {
             one.path: one for one in debian.diversions(evidence.get(debian.DIVERSIONS, b""))
         }

@@ -22,7 +22,7 @@ SHARED = frozenset(
 """Folders that belong to nobody alone, whatever a variable or a record says."""
 
 
-class Places:
+class RealPaths:
     """Paths of one image, with symlinks on the way to them followed; each folder once."""
 
     __slots__ = ("_index", "_real")

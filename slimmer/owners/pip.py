@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from slimmer.attribution import Claim, Owner
 from slimmer.ecosystems.python import record_names, recorded_path
 from slimmer.files import join
-from slimmer.owners.paths import SHARED, Places, text
+from slimmer.owners.paths import SHARED, RealPaths, text
 from slimmer.tar.reading import SYMLINK
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Pip:
         links = _links_below(
             index, {folder.rpartition(b"/")[0] for folder in found.keys() - vendored}
         )
-        places = Places(index)
+        places = RealPaths(index)
         recorded: list[tuple[bytes, _Notes, list[bytes], set[bytes]]] = []
         for folder, notes in found.items():
             site, _, name = folder.rpartition(b"/")
@@ -155,7 +155,7 @@ def _claim(folder: bytes, notes: _Notes, files: Sequence[bytes], trees: Sequence
 
 
 def _recorded(
-    site: bytes, record: bytes, index: Index, places: Places, linked: bool
+    site: bytes, record: bytes, index: Index, places: RealPaths, linked: bool
 ) -> tuple[list[bytes], set[bytes]]:
     """The files that a RECORD names, and the folders at the top of its tree.
 

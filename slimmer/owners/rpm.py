@@ -12,7 +12,7 @@ from struct import Struct, error
 from typing import TYPE_CHECKING
 
 from slimmer.attribution import Claim, Owner
-from slimmer.owners.paths import Places, text
+from slimmer.owners.paths import RealPaths, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ class Rpm:
     )
 
     def claims(self, index: Index) -> Iterator[Claim]:
-        places = Places(index)
+        places = RealPaths(index)
         for folder in _DATABASES:
             path = folder + b"/rpmdb.sqlite"
             database = index.evidence.get(path)
@@ -76,7 +76,7 @@ def _headers(database: bytes) -> Iterator[bytes]:
         connection.close()
 
 
-def _claim(blob: bytes, evidence: bytes, places: Places) -> Claim | None:
+def _claim(blob: bytes, evidence: bytes, places: RealPaths) -> Claim | None:
     tags = _tags(blob)
     name = text(b"".join(tags.get(_NAME, ())[:1]))
     if not name:

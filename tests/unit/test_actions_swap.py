@@ -29,7 +29,7 @@ from wheelhouse import (
 )
 
 from slimmer.actions import bookkeepers
-from slimmer.actions.swap.replacement import Request
+from slimmer.actions.swap.replacement import SwapRequest
 from slimmer.actions.swap.swap import SwapWheel, gpu_evidence
 from slimmer.actions.swap.wheels import Target, Wheel, WheelError, Wheels
 from slimmer.evidence import Evidence
@@ -747,10 +747,10 @@ def test_a_swap_that_cannot_be_meant_is_an_error(tmp_path: Path, swap: str, mess
 
 
 def test_a_request_is_read_with_its_hash():
-    assert Request("torch-geometric", "a/b.whl", "12") == Request.parse(
+    assert SwapRequest("torch-geometric", "a/b.whl", "12") == SwapRequest.parse(
         "Torch_Geometric=a/b.whl#sha256=12"
     )
-    assert Request("torch") == Request.parse("torch=cpu")
+    assert SwapRequest("torch") == SwapRequest.parse("torch=cpu")
 
 
 @pytest.mark.parametrize(

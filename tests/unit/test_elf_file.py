@@ -69,19 +69,6 @@ def test_a_library_takes_few_reads():
     assert next(reads) <= 7
 
 
-def test_every_byte_is_in_one_group():
-    raw = library()
-    groups = parse(raw).bytes_by_group()
-
-    assert len(raw) == sum(groups.values())
-    assert tuple(groups[group] for group in ("symbols", "debug", "device code", "code")) == (
-        65,
-        33,
-        48,
-        100,
-    )
-
-
 def test_bytes_behind_the_end_are_seen():
     raw = library()
 
@@ -158,6 +145,6 @@ def test_nothing_but_an_elf_error_comes_out_of_damaged_headers():
             changed[where] = chance.choice([0, 1, 0x7F, 0xFF, chance.randrange(256)])
         cut = chance.choice([len(changed), chance.randrange(len(changed))])
         try:
-            parse(bytes(changed[:cut])).bytes_by_group()
+            parse(bytes(changed[:cut]))
         except ElfError:
             pass

@@ -57,7 +57,7 @@ SCRIPT_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class InstallScheme:
     """Where in an image a wheel goes, and how its files are to look there."""
 
     layer: int
@@ -122,7 +122,7 @@ class Installed:
 
 def install(
     wheel: Wheel,
-    place: Place,
+    place: InstallScheme,
     *,
     requested: bool,
     wanted: Callable[[bytes], bool] = lambda path: True,
@@ -137,7 +137,7 @@ def install(
     # PEP 610: a wheel that was found by its name and version has no direct_url.json.
     notes = {"INSTALLER": INSTALLER} | ({"REQUESTED": b""} if requested else {})
     try:
-        installer.install(_Source(wheel), destination, notes)
+        installer.install(_WheelMembers(wheel), destination, notes)
     except _BAD as error:
         raise WheelError(f"{wheel.file_name} cannot be installed: {one_line(str(error))}") from None
     return Installed(
@@ -204,7 +204,7 @@ def encoded(digest: bytes) -> str:
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-class _Source(WheelSource):
+class _WheelMembers(WheelSource):
     """The members of a wheel, in its order."""
 
     def __init__(self, wheel: Wheel) -> None:
@@ -244,7 +244,7 @@ class _Collected(WheelDestination):
     """Remembers what is written, instead of writing it."""
 
     def __init__(
-        self, wheel: Wheel, place: Place, wanted: Callable[[bytes], bool], trim: Trim | None
+        self, wheel: Wheel, place: InstallScheme, wanted: Callable[[bytes], bool], trim: Trim | None
     ) -> None:
         self._wheel = wheel
         self._place = place
@@ -428,7 +428,7 @@ def _spliced(
 
 
 def folders(
-    place: Place,
+    place: InstallScheme,
     additions: Iterable[Addition],
     there: Mapping[bytes, Header],
     before: Mapping[bytes, Header],

@@ -19,7 +19,7 @@ from slimmer.actions.swap.dependents import (
     must_resolve,
     removed_with,
 )
-from slimmer.actions.swap.installation import Installed, Place, folders, install
+from slimmer.actions.swap.installation import Installed, InstallScheme, folders, install
 from slimmer.actions.swap.wheels import (
     CUDA_NAME,
     Target,
@@ -58,7 +58,7 @@ class Family(NamedTuple):
     """Distributions that only work with a build of their own kind, and so go with it."""
 
 
-class Request(NamedTuple):
+class SwapRequest(NamedTuple):
     """What `--swap NAME=cpu` or `--swap NAME=FILE` asks for."""
 
     name: str
@@ -69,7 +69,7 @@ class Request(NamedTuple):
     """The hash that it must have, where one was given (`FILE#sha256=…`)."""
 
     @classmethod
-    def parse(cls, text: str) -> Request:
+    def parse(cls, text: str) -> SwapRequest:
         name, equals, value = text.partition("=")
         file, _, fragment = value.partition("#sha256=")
         if not equals or not name.strip() or not value:
@@ -85,7 +85,7 @@ class Old(NamedTuple):
 
     claim: Claim
     family: Family
-    request: Request
+    request: SwapRequest
 
 
 class Replacement(NamedTuple):
@@ -157,7 +157,7 @@ def replacement(
     excluded = Globs(texts(options.get("exclude")))
     installed: list[Installed] = []
     additions: list[Addition] = []
-    places: list[Place] = []
+    places: list[InstallScheme] = []
     for old, wheel, _ in found:
         if wheel is None:
             continue
@@ -299,7 +299,7 @@ def _file_name(name: str, version: str, target: Target, tags: Sequence[str]) -> 
     return f"{name.replace('-', '_')}-{version}-{best}.whl"
 
 
-def _place(facts: Facts, claim: Claim, wheel: Wheel, read: _Read) -> Place:
+def _place(facts: Facts, claim: Claim, wheel: Wheel, read: _Read) -> InstallScheme:
     """Where a new wheel goes, and how its files look: as those of the old one did."""
     index = facts.index
     visible = index.visible
@@ -316,7 +316,7 @@ def _place(facts: Facts, claim: Claim, wheel: Wheel, read: _Read) -> Place:
     scripts = old[0].rpartition(b"/")[0] if old else index.resolve(data + b"/bin")
     header = wheel.name.encode()
     include = (b"include/" + between + library if told else b"include") + b"/" + header
-    return Place(
+    return InstallScheme(
         layer=index.layer_of[record.path],
         site=site,
         scripts=scripts,

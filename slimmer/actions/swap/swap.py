@@ -22,7 +22,7 @@ from slimmer.actions.swap.replacement import (
     Family,
     Old,
     Replacement,
-    Request,
+    SwapRequest,
     is_cuda,
     replacement,
     texts,
@@ -97,7 +97,7 @@ class SwapWheel:
         self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
     ) -> Iterator[Step | Refusal]:
         options = dict(rule.options)
-        asked = [Request.parse(text) for text in texts(options.get("swaps"))]
+        asked = [SwapRequest.parse(text) for text in texts(options.get("swaps"))]
         for request in asked:
             if request.file and not Path(request.file).is_file():
                 raise PlanError(
@@ -158,7 +158,9 @@ def _known(facts: Facts, name: str) -> bool:
     )
 
 
-def _candidates(facts: Facts, asked: Sequence[Request], *, everything: bool) -> Iterator[list[Old]]:
+def _candidates(
+    facts: Facts, asked: Sequence[SwapRequest], *, everything: bool
+) -> Iterator[list[Old]]:
     """What is to be swapped together: a distribution with its companions in the same folder."""
     requests = {request.name: request for request in asked}
     families = {family.name: family for family in FAMILIES}
@@ -177,7 +179,9 @@ def _candidates(facts: Facts, asked: Sequence[Request], *, everything: bool) -> 
         request = requests.get(name)
         if _PLUGIN(name):
             if proposed or "jax" in requests or request:
-                swap = Old(claim, Family(name, ""), request or requests.get("jax", Request(name)))
+                swap = Old(
+                    claim, Family(name, ""), request or requests.get("jax", SwapRequest(name))
+                )
                 plugins.setdefault(site_of(claim), []).append(swap)
             continue
         family = families.get(name)
@@ -187,7 +191,7 @@ def _candidates(facts: Facts, asked: Sequence[Request], *, everything: bool) -> 
             if request is None or not request.file:
                 continue
             family = Family(name, name)
-        olds = [Old(claim, family, request or Request(name))]
+        olds = [Old(claim, family, request or SwapRequest(name))]
         for other in installed_in(facts):
             companion = other.owner.name
             if companion in family.companions and site_of(other) == site_of(claim):
@@ -197,7 +201,7 @@ def _candidates(facts: Facts, asked: Sequence[Request], *, everything: bool) -> 
                     Old(
                         other,
                         Family(companion, companion, family.local),
-                        requests.get(companion, Request(companion)),
+                        requests.get(companion, SwapRequest(companion)),
                     )
                 )
         yield olds
@@ -328,6 +332,6 @@ def _old_again(facts: Facts, entry: Mapping[str, Any], target: str) -> Old:
             return Old(
                 claim,
                 Family(name, cpu, told.partition("+")[2]),
-                Request(name, "", sha256),
+                SwapRequest(name, "", sha256),
             )
     raise PlanError(f"the image has no {name} {version}, which the step {target} is about")
