@@ -7,35 +7,27 @@ file, read by people, edited, and carried out later.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slimmer.edits.changes import Changes
 from slimmer.image import Digest
 from slimmer.names import printable
+from slimmer.plan import plan_file
 from slimmer.plan.budget import Budget, PlanError, Sizes
+from slimmer.plan.combining import settle, without_overlap
 from slimmer.plan.proposals import Proposals
 from slimmer.plan.protection import Protection
-from slimmer.plan.solver import choose
-from slimmer.plan.steps import (
-    Refusal,
-    Rewrite,
-    Step,
-    as_list,
-    step_json,
-    step_of,
-)
-from slimmer.splice import Splice, compose, view
+from slimmer.plan.solver import fit
+from slimmer.plan.steps import Refusal, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from slimmer.analysis.facts import Facts
+    from slimmer.edits.changes import Changes
     from slimmer.plan.budget import Metric
     from slimmer.plan.steps import Action, Bookkeeper
     from slimmer.policy import Policy, Safety
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +100,17 @@ class Plan:
                     proposed.append(outcome)
                 else:
                     refusals.append(outcome)
-        steps = _without_overlap(facts, proposed)
+        steps = without_overlap(facts, proposed)
         keepers = tuple(bookkeeping)
         allowed = [step for step in steps if step.safety <= accept]
-        metric: Metric = budget.metric if budget else "unpacked"
+
+        def settled(chosen: Sequence[Step]) -> Changes:
+            return settle(facts, chosen, keepers)
+
         chosen = allowed
         if budget is not None:
-            excess = Sizes.of(facts.index).by(metric) - budget.maximum
-            # Hidden bytes are in no merged tree: dropping them saves nothing of `rootfs`.
-            helpful = sum(step.saves(metric) > 0 for step in allowed)
-            while True:
-                chosen = choose(allowed, excess, metric)
-                changes = settle(facts, chosen, keepers)
-                short = Sizes.of(changes.after).by(metric) - budget.maximum
-                if short <= 0 or len(chosen) == helpful:
-                    break
-                excess += short  # the records cost, or shared bytes gave less than they promised
-        changes = settle(facts, chosen, keepers)
+            chosen = fit(allowed, budget, facts.index, settled)
+        changes = settled(chosen)
         picked = {step.id for step in chosen}
         return cls(
             facts.index.image.id,
@@ -206,25 +192,8 @@ class Plan:
         ]
 
     def to_json(self) -> str:
-        """The plan as a file: versioned, for people to read and to drop steps from."""
-        return (
-            json.dumps(
-                {
-                    "schema_version": SCHEMA_VERSION,
-                    "image": self.image,
-                    "policy": self.policy,
-                    "budget": None
-                    if self.budget is None
-                    else {"max": self.budget.maximum, "metric": self.budget.metric},
-                    "before": self.before.fields(),
-                    "after": self.after.fields(),
-                    "steps": [step_json(step, self.facts) for step in self.steps],
-                },
-                indent=1,
-                ensure_ascii=True,
-            )
-            + "\n"
-        )
+        """The plan as a file; see `plan_file`."""
+        return plan_file.render(self)
 
     @classmethod
     def read(
@@ -241,37 +210,19 @@ class Plan:
         Raises PlanError for another image, for a path that the image does not have, for an
         unknown version, action or key.
         """
-        fields = _read_json(text, source)
-        if fields.get("schema_version") != SCHEMA_VERSION:
-            raise PlanError(
-                f"{source}: expected schema_version {SCHEMA_VERSION}, "
-                f"got {fields.get('schema_version')!r}",
-                hint="make the plan again with this version of slimmer",
-            )
+        content = plan_file.read(text, facts, source)
         protection = protection or Protection(facts)
-        image = facts.index.image.id
-        if fields.get("image") != image:
-            raise PlanError(
-                f"{source} is a plan for the image {str(fields.get('image'))[:19]}, "
-                f"not for {image[:19]}",
-                hint="make a plan for this image: slimmer plan IMAGE -o plan.json",
-            )
-        budget = fields.get("budget")
         steps: list[Step] = []
-        for number, entry in enumerate(as_list(fields.get("steps"), f"{source}: steps")):
-            where = f"{source}: steps[{number}]"
-            step = step_of(entry, facts, where)
+        for where, step in content.steps:
             action = actions.get(step.action)
             if action is None:
-                raise PlanError(f"{where}.action: there is no action {step.action!r}")
+                raise PlanError(f"{where}.action: there is no action {step.action!r:.60}")
             steps.append(action.restore(facts, protection, step))
         changes = settle(facts, steps, tuple(bookkeeping))
         return cls(
-            image,
-            str(fields.get("policy", "")),
-            Budget.of(int(budget["max"]), str(budget["metric"]))
-            if isinstance(budget, dict) and {"max", "metric"} <= budget.keys()
-            else None,
+            facts.index.image.id,
+            content.policy,
+            content.budget,
             tuple(steps),
             (),
             (),
@@ -281,92 +232,3 @@ class Plan:
             changes,
             facts,
         )
-
-
-def settle(facts: Facts, steps: Iterable[Step], bookkeeping: Iterable[Bookkeeper]) -> Changes:
-    """What a set of steps does to the image, records included."""
-    steps = tuple(steps)
-    removed = frozenset(path for step in steps for path in step.removes)
-    splices = _combined(facts, steps, removed)
-    additions = [addition for step in steps for addition in step.additions]
-    added = {addition.header.path for addition in additions}
-    for keeper in bookkeeping:
-        for rewrite in keeper(facts, removed, splices):
-            if rewrite.path not in added:
-                splices.setdefault(rewrite.path, rewrite.splice)
-    return Changes.of(
-        facts.index,
-        removed,
-        (drop for step in steps for drop in step.drops),
-        splices,
-        (twin for step in steps for twin in step.twins),
-        additions,
-        facts.stays,
-    )
-
-
-def _combined(
-    facts: Facts, steps: Iterable[Step], removed: frozenset[bytes]
-) -> dict[bytes, Splice]:
-    """One splice for each rewritten file: the second step works on what the first one made."""
-    wanted: dict[bytes, list[Rewrite]] = {}
-    for step in steps:
-        for rewrite in step.rewrites:
-            if rewrite.path not in removed:
-                wanted.setdefault(rewrite.path, []).append(rewrite)
-    splices = {path: rewrites[0].splice for path, rewrites in wanted.items()}
-    several = [path for path, rewrites in wanted.items() if len(rewrites) > 1]
-    for path, read in facts.readers(several):
-        splice = splices[path]
-        for rewrite in wanted[path][1:]:
-            if rewrite.again is None:
-                splice = rewrite.splice
-                continue
-            further = rewrite.again(view(read, splice), splice.size)
-            if further is not None:
-                splice = compose(splice, further)
-        splices[path] = splice
-    return splices
-
-
-def _without_overlap(facts: Facts, steps: Iterable[Step]) -> list[Step]:
-    """Steps in ladder order, each path taken by the first that names it and counted once."""
-    taken: set[bytes] = set()
-    dropped: set[tuple[int, int]] = set()
-    size_of = facts.ledger.size_of
-    result: list[Step] = []
-    for step in sorted(steps, key=lambda step: (step.safety, -step.unpacked, step.id)):
-        removes = tuple(path for path in step.removes if path not in taken)
-        drops = tuple(drop for drop in step.drops if drop not in dropped)
-        rewrites = tuple(rewrite for rewrite in step.rewrites if rewrite.path not in taken)
-        lost = sum(size_of.get(path, 0) for path in step.removes if path in taken) + sum(
-            rewrite.before - rewrite.splice.size
-            for rewrite in step.rewrites
-            if rewrite.path in taken
-        )
-        if (removes, drops, rewrites) != (step.removes, step.drops, step.rewrites):
-            step = replace(
-                step,
-                removes=removes,
-                drops=drops,
-                rewrites=rewrites,
-                unpacked=step.unpacked - lost,
-                rootfs=step.rootfs - lost,
-                disturbs=max(0, step.disturbs - lost),
-            )
-        if step.unpacked <= 0 and step.rootfs <= 0:
-            continue
-        taken.update(removes)
-        dropped.update(drops)
-        result.append(step)
-    return result
-
-
-def _read_json(text: str, source: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise PlanError(f"{source}: expected a plan in JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise PlanError(f"{source}: expected a plan, got {type(fields).__name__}")
-    return fields

@@ -4,13 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slimmer.plan.budget import Sizes
 from slimmer.policy import Safety
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from slimmer.plan.budget import Metric
+    from slimmer.edits.changes import Changes
+    from slimmer.index import Index
+    from slimmer.plan.budget import Budget, Metric
     from slimmer.plan.steps import Step
+
+
+def fit(
+    steps: Sequence[Step],
+    budget: Budget,
+    index: Index,
+    settle: Callable[[Sequence[Step]], Changes],
+) -> list[Step]:
+    """The least risky steps by which an image fits; all that help where none do.
+
+    What steps save together is worked out by `settle`: records cost bytes, and bytes that two
+    steps share are saved once. So a choice is made anew for as much more as the last one lacked.
+    """
+    metric = budget.metric
+    excess = Sizes.of(index).by(metric) - budget.maximum
+    # Hidden bytes are in no merged tree: dropping them saves nothing of `rootfs`.
+    helpful = sum(step.saves(metric) > 0 for step in steps)
+    while True:
+        chosen = choose(steps, excess, metric)
+        short = Sizes.of(settle(chosen).after).by(metric) - budget.maximum
+        if short <= 0 or len(chosen) == helpful:
+            return chosen
+        excess += short
 
 
 def choose(steps: Sequence[Step], excess: int, metric: Metric) -> list[Step]:

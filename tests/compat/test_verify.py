@@ -25,7 +25,8 @@ from slimmer.attribution import Attribution
 from slimmer.image import Config, Digest, Image
 from slimmer.index import Index
 from slimmer.plan.budget import Sizes
-from slimmer.plan.plan import Plan, settle
+from slimmer.plan.combining import settle
+from slimmer.plan.plan import Plan
 from slimmer.plan.steps import Rewrite, Step
 from slimmer.policy import Safety
 from slimmer.proof.trials import Probe, Request, TrialError, Trials
