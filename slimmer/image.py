@@ -446,16 +446,23 @@ def _timestamp(text: str) -> datetime | None:
         return None
 
 
+_FIRST_YEAR = 2013
+"""Docker's first; what is dated earlier (1970, 1980, year 1) was dated for reproducibility."""
+
+
 def _layer_history(history: Iterable[History]) -> Iterator[tuple[History, float | None]]:
     """Each layer's own entry, and the seconds since the entry before it was made."""
     before: datetime | None = None
     for entry in history:
         seconds = None
-        if before is not None and entry.created is not None:
+        created = entry.created
+        if created is not None and created.year < _FIRST_YEAR:
+            created = None
+        if before is not None and created is not None:
             try:
-                seconds = max(0.0, (entry.created - before).total_seconds())
+                seconds = max(0.0, (created - before).total_seconds())
             except TypeError:  # one of them tells its time zone, the other does not
                 seconds = None
-        before = entry.created or before
+        before = created or before
         if not entry.empty_layer:
             yield entry, seconds

@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from slimmer.files import File, Files, join, parent
+from slimmer.files import File, Files, join
 from slimmer.image import ImageError
-from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, SYMLINK, Header, normalised
+from slimmer.placement import OPAQUE, WHITEOUT, behind_symlinks, differs, mounted, replaced, resolve
+from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK, SYMLINK, Header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from slimmer.evidence import Evidence
     from slimmer.image import Image, Layer, LayerContent
 
-WHITEOUT = b".wh."
-OPAQUE = b".wh..wh..opq"
 ESTARGZ = "containerd.io/snapshot/stargz/toc.digest"
 ESTARGZ_MEMBERS = {b"stargz.index.json", b".prefetch.landmark", b".no.prefetch.landmark"}
 """Members of an eStargz layer that its specification adds for itself; no files of the image."""
@@ -102,6 +101,9 @@ class Index:
     """Path → content (or its beginning) of the visible files that were asked for."""
     files: Files
     """The files that have several names."""
+    mount_shows: frozenset[tuple[int, int]]
+    """Hidden members, by layer and offset, that an overlay mount of the layers shows all the same;
+    whoever runs the image so may need them."""
     problems: tuple[str, ...]
 
     def __repr__(self) -> str:
@@ -138,7 +140,7 @@ class Index:
                 scan = LayerScan(headers, contents)
                 if cache:
                     cache.save(content, evidence, scan)
-            return scan
+            return LayerScan(_of_the_image(layer, scan.headers), scan.contents)
 
         count = len(image.layers)
         scans: list[LayerScan] = []
@@ -157,13 +159,18 @@ class Index:
     def of(cls, image: Image, scans: Sequence[LayerScan]) -> Index:
         """Lay scanned layers over one another."""
         problems = list(image.problems)
-        members = [
-            _members(layer, scan.headers) for layer, scan in zip(image.layers, scans, strict=True)
+        members = [scan.headers for scan in scans]
+        placed, moved = behind_symlinks(members)
+        problems += [
+            f"layer {number}: {count} members lie behind a symlink of the image"
+            for number, count in moved
         ]
-        members = _through_symlinks(members, problems)
-        layers = _lay(image.layers, members)
+        layers = _lay(image.layers, placed)
         files = Files.of(layers)
         layers = _promote(layers, files)
+        mount_shows = _shown_by_mounts(layers, members) if differs(members, bool(moved)) else {}
+        if mount_shows:
+            problems.append(_both_views(layers, mount_shows))
         problems += [
             f"layer {number}: {len(lost)} hard links to nothing, such as {lost[0].path!r}"
             for number, lost in files.lost.items()
@@ -184,7 +191,16 @@ class Index:
                 file = files.by_member.get((layer.number, place))
                 if file is not None:
                     evidence.update(dict.fromkeys(file.names, text))
-        return cls(image, layers, visible, layer_of, evidence, files, tuple(problems))
+        return cls(
+            image,
+            layers,
+            visible,
+            layer_of,
+            evidence,
+            files,
+            frozenset(mount_shows),
+            tuple(problems),
+        )
 
     @property
     def unpacked(self) -> int:
@@ -220,9 +236,10 @@ class Index:
     def droppable(self) -> Iterator[tuple[int, Hidden]]:
         """Hidden files that can leave their layer without anything else coming to light.
 
-        Not those whose bytes another name still shows, and not a file that in its turn hides what
-        lay below a folder of its name.
+        Not those whose bytes another name still shows, not a file that in its turn hides what lay
+        below a folder of its name, and not what an engine shows though the specification hides it.
         """
+        needed = self._needed_by_links()
         shields = {
             (hidden.layer, hidden.by)
             for layer in self.layers
@@ -237,8 +254,21 @@ class Index:
                     and hidden.size == header.size
                     and hidden.layer != layer.number
                     and (layer.number, header.path) not in shields
+                    and (layer.number, header.start) not in self.mount_shows
+                    and id(header) not in needed
                 ):
                     yield layer.number, hidden
+
+    def _needed_by_links(self) -> set[int]:
+        """Members (by identity) that visible hard links lead to or through."""
+        needed: set[int] = set()
+        for files in self.files.held.values():
+            for file in files:
+                if file.names:
+                    needed.add(id(file.holder))
+                    if any(number != file.layer for number, _ in file.links):
+                        needed.update(id(link) for _, link in file.links)
+        return needed
 
     def resolve(self, path: bytes) -> bytes:
         """The real path of a path of the image: every symlink on the way followed.
@@ -257,107 +287,71 @@ class Index:
         return header.link if header is not None and header.kind == SYMLINK else None
 
 
-def resolve(path: bytes, link: Callable[[bytes], bytes | None]) -> bytes:
-    """Follow every symlink of `path`, each looked up by `link`; see `Index.resolve`."""
-    todo = normalised(path).split(b"/")[::-1]
-    real: list[bytes] = []
-    hops = 0
-    while todo:
-        part = todo.pop()
-        if part in (b"", b"."):
-            continue
-        if part == b"..":
-            del real[-1:]
-            continue
-        real.append(part)
-        target = link(b"/".join(real))
-        if target is None:
-            continue
-        hops += 1
-        if hops > 40:  # the kernel's own limit (path_resolution(7))
-            return normalised(path)
-        del real[-1]
-        if target.startswith(b"/"):
-            real.clear()
-        todo += target.split(b"/")[::-1]
-    return b"/".join(real)
+def _of_the_image(layer: Layer, headers: Sequence[Header]) -> Sequence[Header]:
+    """The layer's members without what the eStargz format adds for itself.
 
-
-def _members(layer: Layer, headers: Sequence[Header]) -> Sequence[Header]:
-    """The layer's members that belong to the image."""
-    stargz = layer.descriptor and any(key == ESTARGZ for key, _ in layer.descriptor.annotations)
-    if stargz or (headers and headers[-1].path == b"stargz.index.json"):
-        # Their bytes are no file's: they keep their place with nothing to count or to show.
-        return [
-            header._replace(path=WHITEOUT + WHITEOUT + header.path, size=0)
-            if header.path in ESTARGZ_MEMBERS
-            else header
-            for header in headers
-        ]
-    return headers
-
-
-def _through_symlinks(
-    members: list[Sequence[Header]], problems: list[str]
-) -> list[Sequence[Header]]:
-    """Members whose parent is a symlink, put where an unpacker puts them: behind it.
-
-    Needed where a layer was made without looking at those below it (`lib/x` over a base whose
-    `lib` is a symlink to `usr/lib`): rare, so the common case costs one look at each name.
+    Its specification proves a layer to be one by an annotation and by the blob's last bytes; a file
+    that only bears the name is a file like any other.
     """
-    links = {header.path for headers in members for header in headers if header.kind is SYMLINK}
-    if not links:
-        return members
-    parents: set[bytes] = set()
-    for headers in members:
-        parents.update(
-            [header.path[: header.path.rfind(b"/")] for header in headers if b"/" in header.path]
-        )
-        parents.update([parent(header.link) for header in headers if header.kind is HARDLINK])
-    for folder in list(parents):
-        while b"/" in folder:
-            folder = parent(folder)
-            if folder in parents:
-                break
-            parents.add(folder)
-    if links.isdisjoint(parents):
-        return members
-    now: dict[bytes, bytes] = {}
-    result: list[Sequence[Header]] = []
-    for number, headers in enumerate(members):
-        for header in headers:
-            directory, _, name = header.path.rpartition(b"/")
-            if name == OPAQUE:
-                _forget(now, directory, below_only=True)
-            elif name.startswith(WHITEOUT):
-                _forget(now, join(directory, name[4:]))
-        placed: list[Header] = []
-        for header in headers:
-            directory, _, name = header.path.rpartition(b"/")
-            real = resolve(directory, now.get) if directory else directory
-            if real != directory:
-                header = header._replace(path=join(real, name))
-            if header.kind is HARDLINK:
-                target, _, last = header.link.rpartition(b"/")
-                header = header._replace(link=join(resolve(target, now.get), last))
-            if header.kind is SYMLINK:
-                now[header.path] = header.link
-            else:
-                now.pop(header.path, None)
-            placed.append(header)
-        moved = sum(old.path != new.path for old, new in zip(headers, placed, strict=True))
-        if moved:
-            problems.append(f"layer {number}: {moved} members lie behind a symlink of the image")
-        result.append(placed)
-    return result
+    if (
+        not headers
+        or headers[-1].path != b"stargz.index.json"
+        or layer.descriptor is None
+        or all(key != ESTARGZ for key, _ in layer.descriptor.annotations)
+        or not _ends_as_estargz(layer)
+    ):
+        return headers
+    # Their bytes are no file's: they keep their place with nothing to count or to show.
+    return [
+        header._replace(path=WHITEOUT + WHITEOUT + header.path, size=0)
+        if header.path in ESTARGZ_MEMBERS
+        else header
+        for header in headers
+    ]
 
 
-def _forget(links: dict[bytes, bytes], path: bytes, *, below_only: bool = False) -> None:
-    below = path + b"/" if path else b""
-    for gone in [
-        link for link in links if link.startswith(below) or (link == path and not below_only)
-    ]:
-        del links[gone]
+def _ends_as_estargz(layer: Layer) -> bool:
+    """Whether the blob ends with the footer: an empty gzip member of 51 (once 47) bytes whose
+    header says where the table of contents is (stargz-snapshotter, `docs/estargz.md`)."""
+    blob = layer.content.open_blob()
+    if blob is None:
+        return False
+    end = b""
+    with blob as file:
+        while chunk := file.read(1 << 20):
+            end = (end + chunk)[-51:]
+    return b"STARGZ" in end
+
+
+def _shown_by_mounts(
+    layers: Sequence[LayerIndex], members: Sequence[Sequence[Header]]
+) -> dict[tuple[int, int], int]:
+    """Hidden members that a mount of the layers shows, by layer and offset, with their sizes."""
+    shown = {
+        (number, members[number][place].start): members[number][place]
+        for number, place in mounted(members)
+    }
+    return {
+        (layer.number, one.header.start): one.size
+        for layer in layers
+        for one in layer.hidden
+        if (layer.number, one.header.start) in shown
+    }
+
+
+def _both_views(layers: Sequence[LayerIndex], shown: Mapping[tuple[int, int], int]) -> str:
+    first = next(
+        one.header.path
+        for layer in layers
+        for one in layer.hidden
+        if (layer.number, one.header.start) in shown
+    )
+    visible = sum(header.size for layer in layers for header in layer.visible)
+    return (
+        f"engines that mount layers over one another show {len(shown)} members that the "
+        f"specification hides, such as {first!r}: {visible + sum(shown.values())} bytes instead "
+        f"of {visible}; none of them is dropped as hidden"
+    )
 
 
 _Event = tuple[int, Literal["overwritten", "deleted"], bytes]
@@ -396,7 +390,14 @@ def _lay(layers: Sequence[Layer], members: Sequence[Sequence[Header]]) -> tuple[
             return event
 
         mine: list[Header] = []
-        for header in headers:
+        taken = replaced(headers)
+        for place, path in taken.items():
+            hidden.append(Hidden(headers[place], "overwritten", number, path, headers[place].size))
+        for header in (
+            [header for place, header in enumerate(headers) if place not in taken]
+            if taken
+            else headers
+        ):
             path = header.path
             slash = path.rfind(b"/") + 1
             if path.startswith(WHITEOUT, slash):

@@ -17,8 +17,8 @@ PACKAGE = Path(slimmer.__file__).parent
 
 FLOORS = (
     *("errors", "names", "toml", "units", "signals", "categories", "splice", "ecosystems"),
-    *("tar", "files", "elf", "evidence", "image", "index", "attribution", "policy", "analysis"),
-    *("edits", "plan", "rewrite", "proof", "report", "gate"),
+    *("tar", "files", "placement", "elf", "evidence", "image", "index", "attribution", "policy"),
+    *("analysis", "edits", "plan", "rewrite", "proof", "report", "gate"),
 )
 """The ground and the spine, from the bottom up: each stands on those before it."""
 RIBS = ("stores", "owners", "actions", "dockerfile", "formats", "tui")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from slimmer.index import resolve
+from slimmer.placement import resolve
 from slimmer.tar.reading import DIRECTORY
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from slimmer.edits.layer_edit import Addition, LayerEdit, edited_headers, whiteout
 from slimmer.edits.links import Relinks, linked, relinked
 from slimmer.edits.order import ahead, repeated
-from slimmer.index import OPAQUE, WHITEOUT, Index, LayerScan
+from slimmer.index import Index, LayerScan
+from slimmer.placement import OPAQUE, WHITEOUT
 from slimmer.tar.reading import DIRECTORY, HARDLINK
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from slimmer.index import WHITEOUT
+from slimmer.placement import WHITEOUT
 from slimmer.tar.headers import amended, composed
 from slimmer.tar.reading import BLOCK, END, FILE, HARDLINK, Header, padded
 

@@ -244,7 +244,11 @@ def with_parents(
     return result
 
 
-@settings(max_examples=examples(600), suppress_health_check=[HealthCheck.filter_too_much])
+SLOW = [HealthCheck.filter_too_much, HealthCheck.too_slow]
+"""What a machine with more to do than this may look like."""
+
+
+@settings(max_examples=examples(600), suppress_health_check=SLOW, deadline=None)
 @given(LAYERS)
 def test_visible_is_what_a_naive_unpacker_makes(
     layers: list[list[tuple[tarfile.TarInfo, bytes]]],
@@ -283,7 +287,7 @@ def _first(index: Index, path: bytes):
     return next(other for other in layer.headers if other.path == header.link)
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(300), suppress_health_check=SLOW, deadline=None)
 @given(LAYERS)
 def test_every_byte_is_visible_overwritten_or_deleted(
     layers: list[list[tuple[tarfile.TarInfo, bytes]]],

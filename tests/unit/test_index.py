@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
 import pytest
-from tiny import image, layer
+from tiny import Bytes, config, image, layer, tar
 
 from slimmer.evidence import Evidence
-from slimmer.image import ImageError
-from slimmer.index import Index
+from slimmer.image import Config, Descriptor, Digest, Image, ImageError
+from slimmer.index import ESTARGZ, Index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NOTHING = Evidence([])
 
@@ -119,3 +126,55 @@ def test_a_symlink_resolves_within_the_image():
     index = scan(layer({"usr/bin/x": b""}, symlinks={"bin": "/usr/bin", "up": "../../bin/x"}))
 
     assert b"usr/bin/x" == index.resolve(b"bin/x") == index.resolve(b"up")
+
+
+FOOTER = (
+    b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x1a\0SG\x16\0"
+    + b"%016x" % 4711
+    + b"STARGZ\x01\0\0\xff\xff"
+    + bytes(8)
+)
+"""An empty gzip member that says where the table of contents is (stargz-snapshotter)."""
+
+
+class Blob(Bytes):
+    """A layer in memory whose medium keeps a blob that ends like this."""
+
+    def __init__(self, tar: bytes, end: bytes) -> None:
+        super().__init__(tar)
+        self._end = end
+
+    @contextmanager
+    def open_blob(self) -> Iterator[BinaryIO]:  # type: ignore[override]
+        yield io.BytesIO(bytes(3000) + self._end)
+
+
+@pytest.mark.parametrize(
+    ("annotated", "end", "last", "hidden"),
+    [
+        (True, FOOTER, True, True),
+        (True, b"", True, False),
+        (False, FOOTER, True, False),
+        (True, FOOTER, False, False),
+    ],
+)
+def test_only_what_is_proved_to_be_estargz_has_members_that_are_no_files(
+    annotated: bool, end: bytes, last: bool, hidden: bool
+):
+    members = [("file", ".prefetch.landmark", b"\x0f"), ("file", "stargz.index.json", b"{}")]
+    made = tar(("file", "a", b"x"), *members[:: 1 if last else -1])
+    annotations = ((ESTARGZ, "sha256:" + "0" * 64),) if annotated else ()
+    descriptor = Descriptor(
+        "application/vnd.oci.image.layer.v1.tar", Digest.of(made), 1, annotations
+    )
+    blob = Blob(made, end)
+
+    index = Index.scan(
+        Image.of("tiny", Config.parse(config([made])), [(blob, descriptor, None)]), NOTHING
+    )
+
+    if hidden:
+        assert ({b"a"}, 1) == (set(index.visible), index.unpacked)
+    else:
+        assert {b"a", b".prefetch.landmark", b"stargz.index.json"} == set(index.visible)
+        assert 4 == index.unpacked

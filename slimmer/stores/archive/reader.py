@@ -21,7 +21,7 @@ from slimmer.image import (
     json_object,
     json_value,
 )
-from slimmer.index import resolve
+from slimmer.placement import resolve
 from slimmer.stores import oci
 from slimmer.stores.choice import Candidate, choose
 from slimmer.stores.content import Extent, content, tar_errors

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from slimmer.image import ImageError
-from slimmer.index import resolve
+from slimmer.placement import resolve
 from slimmer.stores.content import Extent, MediumError, as_file, members
 from slimmer.stores.decompression import PACKED, decompressed, verified
 from slimmer.tar.reading import normalised
