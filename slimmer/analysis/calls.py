@@ -18,7 +18,7 @@ from slimmer.names import printable
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from slimmer.analysis.texts import Hit, Text, Texts
+    from slimmer.analysis.texts import Hit, Text
 
 MENTIONS = 200
 """Most places of one text that are looked at."""
@@ -74,22 +74,22 @@ class Call(NamedTuple):
         return f"{self.text}:{self.line} {verb} {printable(self.program)}"
 
 
-def calls(texts: Texts, programs: Collection[str], leaving: Collection[bytes]) -> list[Call]:
-    """Every place outside of the leaving files that calls one of the programs, or may do so.
+def searches(programs: Collection[str], found: list[Call]) -> list[Search]:
+    """What to look for in a pass, so that every place that calls one of the programs, or may do
+    so, is added to `found`.
 
     Makefiles and the like do not count: what a started `make` runs is followed from the start.
     """
     names = {program.encode("utf-8", "surrogateescape") for program in programs}
     quoted = {quote + name: name for name in names for quote in (b'"', b"'", b"`", b"/")}
-    found: list[Call] = []
 
     def told(text: Text, hit: Hit, name: bytes, direct: bool) -> None:
         line = text.line(hit.start)
-        found.append(Call(text.name, text.path, line, name.decode("utf-8", "replace"), direct))
+        found.append(
+            Call(text.name, text.path, line, name.decode("utf-8", "surrogateescape"), direct)
+        )
 
     def look(text: Text, hits: Sequence[Hit]) -> None:
-        if text.path in leaving:
-            return
         possible = [(hit, _direct(text, hit)) for hit in hits[:MENTIONS]]
         if all(direct is None for _, direct in possible):
             return
@@ -100,8 +100,6 @@ def calls(texts: Texts, programs: Collection[str], leaving: Collection[bytes]) -
                 told(text, hit, quoted[hit.needle], direct)
 
     def look_in_shell(text: Text, hits: Sequence[Hit]) -> None:
-        if text.path in leaving:
-            return
         for hit in hits[:MENTIONS]:
             before = line_before(text, hit.start)
             after = text.content[hit.end : hit.end + 1]
@@ -110,13 +108,10 @@ def calls(texts: Texts, programs: Collection[str], leaving: Collection[bytes]) -
             if not is_comment(text, hit.start) and not tells_people(text, hit.start):
                 told(text, hit, hit.needle, True)
 
-    texts.scan(
-        [
-            Search(tuple(quoted), look, _SOURCES, whole_words=False),
-            Search(tuple(names), look_in_shell, frozenset((Kind.SHELL,))),
-        ]
-    )
-    return found
+    return [
+        Search(tuple(quoted), look, _SOURCES, whole_words=False),
+        Search(tuple(names), look_in_shell, frozenset((Kind.SHELL,))),
+    ]
 
 
 def _direct(text: Text, hit: Hit) -> bool | None:

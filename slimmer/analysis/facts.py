@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from slimmer.analysis.dependencies import DependencyGraph
     from slimmer.analysis.imports import Importers
     from slimmer.analysis.linkage import Linkage
+    from slimmer.analysis.naming import Naming
     from slimmer.analysis.needs import Mentions
     from slimmer.analysis.starts import Starts
     from slimmer.analysis.suites import Suites
@@ -172,6 +173,13 @@ class Facts:
         from slimmer.analysis.starts import Starts
 
         return Starts.of(self.index, self.readers)
+
+    @cached_property
+    def naming(self) -> Naming:
+        """Which text names which path, program, library or word."""
+        from slimmer.analysis.naming import Naming
+
+        return Naming(self.index, self.ledger, self.texts)
 
     @cached_property
     def texts(self) -> Texts:

@@ -15,9 +15,9 @@ from slimmer.analysis.texts import Kind, Search
 from slimmer.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from slimmer.analysis.texts import Hit, Text, Texts
+    from slimmer.analysis.texts import Hit, Text
 
 MENTIONS = 200
 """Most places of one text that are looked at."""
@@ -74,11 +74,9 @@ def forms(name: str) -> Iterator[tuple[str, bool]]:
         yield f"lib{base}", True
 
 
-def openings(
-    texts: Texts, names: Mapping[bytes, Mapping[str, bool]], leaving: Collection[bytes]
-) -> list[Opening]:
-    """Every place outside of the leaving files that names one of the libraries: path → what it may
-    be called, and whether that is all of its name; see `forms`."""
+def searches(names: Mapping[bytes, Mapping[str, bool]], found: list[Opening]) -> list[Search]:
+    """What to look for in a pass, so that every place that names one of the libraries is added to
+    `found`. Library → what it may be called, and whether that is all of its name; see `forms`."""
     written: dict[bytes, dict[bytes, bool]] = {}
     whole: dict[bytes, dict[bytes, bool]] = {}
     for library, called in names.items():
@@ -88,7 +86,6 @@ def openings(
                 written.setdefault(quote + raw, {}).setdefault(library, exact)
             if ".so" in form:
                 whole.setdefault(raw, {}).setdefault(library, exact)
-    found: list[Opening] = []
 
     def told(text: Text, hit: Hit, name: bytes, libraries: Mapping[bytes, bool]) -> None:
         line = text.line(hit.start)
@@ -97,7 +94,7 @@ def openings(
             found.append(Opening(text.name, text.path, line, shown, library, exact))
 
     def look(text: Text, hits: Sequence[Hit]) -> None:
-        if text.path in leaving or not _OPENS(text.content):
+        if not _OPENS(text.content):
             return
         for hit in hits[:MENTIONS]:
             closed = text.content[hit.end : hit.end + 1] == hit.needle[:1]
@@ -105,16 +102,13 @@ def openings(
                 told(text, hit, hit.needle[1:], written[hit.needle])
 
     def look_anywhere(text: Text, hits: Sequence[Hit]) -> None:
-        if text.path in leaving or text.member.startswith("Label"):
+        if text.member.startswith("Label"):
             return
         for hit in hits[:MENTIONS]:
             if text.content[hit.end : hit.end + 1] != b"." and not is_comment(text, hit.start):
                 told(text, hit, hit.needle, whole[hit.needle])
 
-    texts.scan(
-        [
-            Search(tuple(written), look, _SOURCES, whole_words=False),
-            Search(tuple(whole), look_anywhere, _OTHERS),
-        ]
-    )
-    return found
+    return [
+        Search(tuple(written), look, _SOURCES, whole_words=False),
+        Search(tuple(whole), look_anywhere, _OTHERS),
+    ]

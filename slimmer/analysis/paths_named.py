@@ -18,7 +18,7 @@ from slimmer.names import printable
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from slimmer.analysis.texts import Hit, Text, Texts
+    from slimmer.analysis.texts import Hit, Text
     from slimmer.index import Index
 
 LONGEST = 400
@@ -40,6 +40,8 @@ class Mention(NamedTuple):
     path: bytes
     """The file of the text; empty for the image's config."""
     line: int
+    folder: bytes
+    """Which of the folders that were asked about."""
     named: bytes
     """What is named, as a path of the image."""
     whole: bool
@@ -54,10 +56,9 @@ class Mention(NamedTuple):
         return f"{self.text}:{self.line} names {self.shown}"
 
 
-def mentions(
-    index: Index, texts: Texts, folders: Collection[bytes], leaving: Collection[bytes]
-) -> list[Mention]:
-    """Every place outside of the leaving files that names one of the folders or what lies in it.
+def searches(index: Index, folders: Collection[bytes], found: list[Mention]) -> list[Search]:
+    """What to look for in a pass, so that every place that names one of the folders, or what lies
+    in it, is added to `found`.
 
     Not told are comments, docstrings, and lines that only make or delete what they name.
     """
@@ -66,11 +67,10 @@ def mentions(
         parts = folder.split(b"/")
         needle = b"/".join(parts[-2:]) if len(parts) > 1 else b"/" + folder
         needles.setdefault(needle, []).append(folder)
-    found: list[Mention] = []
     start = index.resolve(index.image.config.working_directory.encode("utf-8", "surrogateescape"))
 
     def look(text: Text, hits: Sequence[Hit]) -> None:
-        if text.path in leaving or text.member.startswith("Label"):
+        if text.member.startswith("Label"):
             return
         here = text.path[: max(text.path.rfind(b"/"), 0)]
         for hit in hits[:MENTIONS]:
@@ -79,8 +79,7 @@ def mentions(
                 if mention is not None and not is_comment(text, hit.start):
                     found.append(mention)
 
-    texts.scan([Search(tuple(needles), look, _KINDS, whole_words=False)])
-    return found
+    return [Search(tuple(needles), look, _KINDS, whole_words=False)]
 
 
 def _mention(
@@ -108,6 +107,7 @@ def _mention(
         text.name,
         text.path,
         text.line(hit.start),
+        folder,
         named,
         whole,
         shown,

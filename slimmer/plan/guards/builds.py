@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from slimmer.analysis.spots import is_comment
-from slimmer.analysis.texts import Kind, Search
+from slimmer.analysis.naming import static_stem
+from slimmer.analysis.texts import Kind
 from slimmer.names import printable
 from slimmer.plan.guards.finding import Finding
 from slimmer.plan.guards.programs import APPLICATION, owner_kind
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from slimmer.analysis.facts import Facts
-    from slimmer.analysis.texts import Hit, Text
     from slimmer.image import Read
     from slimmer.policy import Rule
 
@@ -23,7 +22,6 @@ _is_linker = re.compile(
     rb"(?:.*/)?bin/(?:[\w.-]+-)?(?:ld|ld\.lld|ld\.bfd|ld\.gold|mold|gcc|cc|clang)\Z"
 ).match
 _ENVIRONMENTS = ("pip", "conda", "python", "pypy")
-_SPEAKS_OF_LIBRARIES = re.compile(rb"libraries|extra_objects|link_args|LIBS\b|ldflags").search
 _EXTENSION = re.compile(rb"(.*/)?([^/.]+)(?:\.[\w-]+)?\.so\Z", re.DOTALL).match
 _CYTHON = re.compile(rb"(.*/)?([^/]+?)\.(pyx|pxd|pxi)(?:\.in)?\Z", re.DOTALL).match
 
@@ -43,8 +41,7 @@ def nothing_links_statically(facts: Facts, rule: Rule, paths: Sequence[bytes]) -
         if not path.endswith(b".a"):
             continue
         if facts.ledger.owner(path).kind in _ENVIRONMENTS:
-            name = path[path.rfind(b"/") + 1 : -2]
-            stems.setdefault(name.removeprefix(b"lib"), []).append(path)
+            stems.setdefault(static_stem(path), []).append(path)
         else:
             system.append(path)
     links = f", and {printable(linker)} links"
@@ -60,36 +57,16 @@ def _linked(
 ) -> dict[bytes, tuple[bool, str]]:
     """The names of static libraries that a text gives to a linker: whether in doubt, and where."""
     told: dict[bytes, tuple[bool, str]] = {}
-
-    def look(text: Text, hits: Sequence[Hit]) -> None:
-        kind = owner_kind(facts, text.path)
-        if text.path in leaving or kind in ("python", "pypy"):
-            return
-        for hit in hits[:200]:
-            if not _names_library(text.content, hit) or is_comment(text, hit.start):
-                continue
-            sure = kind in APPLICATION or text.kind is Kind.PYTHON
-            doubt = text.kind is Kind.BUILD or not sure
-            known = told.get(hit.needle)
-            if known is None or (known[0] and not doubt):
-                place = f"{text.name}:{text.line(hit.start)}"
-                told[hit.needle] = doubt, f"{place} names {printable(hit.needle)}"
-
-    facts.texts.scan([Search(tuple(stems), look, whole_words=False)])
+    for word in facts.naming.stems(stems):
+        kind = owner_kind(facts, word.path)
+        if word.path in leaving or kind in ("python", "pypy"):
+            continue
+        sure = kind in APPLICATION or word.kind is Kind.PYTHON
+        doubt = word.kind is Kind.BUILD or not sure
+        known = told.get(word.word)
+        if known is None or (known[0] and not doubt):
+            told[word.word] = doubt, str(word)
     return told
-
-
-def _names_library(content: bytes, hit: Hit) -> bool:
-    """Whether a stem stands as a linker takes it: `-lfoo`, `libfoo.a`, or a string of its own in a
-    source that speaks of libraries."""
-    before = content[max(0, hit.start - 4) : hit.start]
-    after = content[hit.end : hit.end + 3]
-    if before.endswith(b"-l"):
-        return not (after[:1].isalnum() or after[:1] in (b"_", b"-", b"."))
-    if before.endswith(b"lib"):
-        return after.startswith(b".a") and not after[2:3].isalnum()
-    quoted = before[-1:] in (b'"', b"'") and after[:1] == before[-1:]
-    return quoted and _SPEAKS_OF_LIBRARIES(content) is not None
 
 
 def compiled_beside(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[Finding]:
@@ -121,21 +98,13 @@ def only_launches(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[
     names: dict[bytes, list[bytes]] = {}
     for path in programs:
         names.setdefault(path[path.rfind(b"/") + 1 :], []).append(path)
-    owners = {path: facts.ledger.owner(path) for path in programs}
-    told: dict[bytes, str] = {}
     leaving = frozenset(paths)
-
-    def look(text: Text, hits: Sequence[Hit]) -> None:
-        owner = facts.ledger.owner(text.path) if text.path else None
-        for hit in hits[:100]:
-            if text.path in leaving or is_comment(text, hit.start):
-                continue
-            for path in names[hit.needle]:
-                if owner != owners[path]:
-                    place = f"{text.name}:{text.line(hit.start)}"
-                    told.setdefault(path, f"{place} names {printable(hit.needle)}")
-
-    facts.texts.scan([Search(tuple(names), look)])
+    told: dict[bytes, str] = {}
+    for word in facts.naming.said(names):
+        owner = facts.ledger.owner(word.path) if word.path else None
+        for path in names[word.word]:
+            if word.path not in leaving and owner != facts.ledger.owner(path):
+                told.setdefault(path, str(word))
     for path, evidence in sorted(told.items()):
         yield Finding(printable(path), evidence, (path,))
 

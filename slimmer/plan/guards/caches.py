@@ -9,7 +9,6 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from slimmer.analysis.paths_named import mentions
 from slimmer.names import printable
 from slimmer.plan.guards.finding import Finding
 from slimmer.plan.guards.programs import APPLICATION, only_built_or_tested, owner_kind
@@ -68,7 +67,10 @@ def nothing_points_into(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Ite
             hold(path, str(named))
     for folder in facts.starts.path:
         hold(folder, "Env PATH leads into it")
-    for mention in mentions(facts.index, facts.texts, caches.keys(), frozenset(paths)):
+    leaving = frozenset(paths)
+    for mention in facts.naming.paths(caches):
+        if mention.path in leaving:
+            continue
         application = owner_kind(facts, mention.path) in APPLICATION
         outside = not mention.path.startswith(tuple(tree + b"/" for tree in caches))
         if mention.named in caches or only_built_or_tested(mention.path) or not outside:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimmer.analysis.loads import forms, openings
+from slimmer.analysis.loads import forms
 from slimmer.names import printable
 from slimmer.plan.guards.finding import Finding
 from slimmer.plan.guards.programs import only_built_or_tested, owner_kind
@@ -45,7 +45,9 @@ def nothing_loads(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[
             names[path] |= dict(forms(binary.soname)) if binary.soname else {}
     told: dict[bytes, str] = {}
     doubts: dict[bytes, str] = {}
-    for opening in openings(facts.texts, names, leaving):
+    for opening in facts.naming.libraries(names):
+        if opening.path in leaving:
+            continue
         if owner_kind(facts, opening.path) in _ANSWERED or only_built_or_tested(opening.path):
             continue
         (told if opening.exact else doubts).setdefault(opening.library, str(opening))

@@ -11,7 +11,6 @@ import re
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from slimmer.analysis.paths_named import mentions
 from slimmer.analysis.texts import Kind
 from slimmer.names import printable
 from slimmer.plan.guards.finding import Finding
@@ -59,9 +58,9 @@ def nothing_names(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[
     yield from _languages(facts, ordered)
     leaving = frozenset(paths)
     told: dict[bytes, tuple[bool, str]] = {}
-    for mention in mentions(facts.index, facts.texts, roots, leaving):
+    for mention in facts.naming.paths(roots):
         doubt = _doubt(facts, mention, mention.named in roots)
-        if doubt is None:
+        if doubt is None or mention.path in leaving:
             continue
         known = told.get(mention.named)
         if known is None or (known[0] and not doubt):

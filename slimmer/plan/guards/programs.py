@@ -12,9 +12,8 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from slimmer.analysis.calls import calls
-from slimmer.analysis.spots import is_comment
-from slimmer.analysis.texts import Kind, Search
+from slimmer.analysis.texts import Kind
+from slimmer.analysis.words import COMPILING, FINDING
 from slimmer.categories import TEST_FOLDERS
 from slimmer.names import printable
 from slimmer.plan.guards.finding import Finding
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from slimmer.analysis.facts import Facts
-    from slimmer.analysis.texts import Hit, Text
     from slimmer.policy import Rule
 
 _PROGRAM = re.compile(rb"(?:.*/)?s?bin/([^/]+)\Z", re.DOTALL).match
@@ -33,25 +31,10 @@ _COMPILER = re.compile(
 _COMPILED_WITH = re.compile(
     rb"usr/include/|usr/lib/gcc/|usr/lib/(?:.*/)?(?:[^/]*\.(?:a|o|so|pc)|pkgconfig/.*)\Z"
 ).match
-_COMPILES: tuple[tuple[bytes, str], ...] = (
-    (b"ffi.verify(", "cffi compiles what it is given"),
-    (b"ffi.compile(", "cffi compiles what it is given"),
-    (b"ffibuilder.compile(", "cffi compiles what it is given"),
-    (b"pyximport", "pyximport compiles Cython sources"),
-    (b"torch.compile", "torch.compile calls a C++ compiler"),
-    (b"load_inline", "load_inline calls a C++ compiler"),
-    (b"cpp_extension", "cpp_extension calls a C++ compiler"),
-    (b"numba.pycc", "numba.pycc links what it compiles"),
-    (b"import cppyy", "cppyy includes the system's headers"),
-    (b"pythran", "pythran calls a C++ compiler"),
-    (b"scipy.weave", "weave calls a C++ compiler"),
-    (b"setuptools.command.build_ext", "build_ext calls a compiler"),
-)
-"""What code says that calls a compiler when it runs, and why."""
-_FINDS_LIBRARIES = b"find_library"
 _ASKED_BY_FIND_LIBRARY = ("gcc", "cc", "ld", "objdump")
 """Programs that `ctypes.util.find_library` asks in turn, where ldconfig does not know a name."""
 _SYSTEM = ("deb", "apk", "rpm", "python", "pypy")
+_PYTHON = (Kind.PYTHON, Kind.NOTEBOOK)
 APPLICATION = ("app", "unowned", "image")
 """Kinds of owners whose code is the application's."""
 _BUILD_ONLY = (b"setup.py", b"conftest.py", b"noxfile.py", b"fabfile.py", b"dodo.py")
@@ -69,8 +52,8 @@ def nothing_calls(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[
         named = next((started[path] for path in targets if path in started), None)
         if named is not None:
             strong[name] = str(named)
-    for call in calls(facts.texts, set(programs) - strong.keys(), leaving):
-        if only_built_or_tested(call.path):
+    for call in facts.naming.programs(programs.keys() - strong.keys()):
+        if call.path in leaving or only_built_or_tested(call.path):
             continue
         kind = owner_kind(facts, call.path)
         if kind in APPLICATION:
@@ -137,28 +120,16 @@ def only_built_or_tested(path: bytes) -> bool:
 
 def _asked_at_run_time(facts: Facts, leaving: frozenset[bytes]) -> Iterator[tuple[str, str, bool]]:
     """Programs that a library calls on the application's behalf: name, evidence, doubt."""
-    found: dict[str, tuple[str, bool]] = {}
-    reasons = dict(_COMPILES)
-
-    def look(text: Text, hits: Sequence[Hit]) -> None:
-        if text.path in leaving or only_built_or_tested(text.path):
-            return
-        if owner_kind(facts, text.path) not in APPLICATION:
-            return
-        for hit in hits[:100]:
-            if is_comment(text, hit.start):
-                continue
-            place = f"{text.name}:{text.line(hit.start)}"
-            if hit.needle == _FINDS_LIBRARIES:
-                evidence = f"{place} calls find_library, which asks it where ldconfig knows nothing"
-                for name in _ASKED_BY_FIND_LIBRARY:
-                    found.setdefault(name, (evidence, True))
-            else:
-                evidence = f"{place} says {printable(hit.needle)}: {reasons[hit.needle]}"
-                for name in ("gcc", "g++", "cc", "c++", "clang"):
-                    found[name] = (evidence, False)
-
-    kinds = frozenset((Kind.PYTHON, Kind.NOTEBOOK))
-    facts.texts.scan([Search((*reasons, _FINDS_LIBRARIES), look, kinds, whole_words=False)])
-    for name, (evidence, doubt) in found.items():
-        yield name, evidence, doubt
+    for word in facts.naming.said((*COMPILING, FINDING)):
+        if word.path in leaving or only_built_or_tested(word.path):
+            continue
+        if word.kind not in _PYTHON or owner_kind(facts, word.path) not in APPLICATION:
+            continue
+        if word.word == FINDING:
+            evidence = f"{word.place} calls find_library, which asks it where ldconfig fails"
+            for name in _ASKED_BY_FIND_LIBRARY:
+                yield name, evidence, True
+        else:
+            evidence = f"{word.place} says {printable(word.word)}: {COMPILING[word.word]}"
+            for name in ("gcc", "g++", "cc", "c++", "clang"):
+                yield name, evidence, False
