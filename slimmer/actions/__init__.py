@@ -43,6 +43,7 @@ def default(find_links: Iterable[str] = (), index_url: str | None = None) -> Map
 
 def bookkeepers() -> tuple[Bookkeeper, ...]:
     """What keeps records in line with what leaves."""
+    from slimmer.actions.loader_cache import LoaderCache
     from slimmer.actions.records import Records
 
-    return (Records(),)
+    return (Records(), LoaderCache())

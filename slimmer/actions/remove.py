@@ -79,7 +79,7 @@ def _with_links(
 ) -> tuple[set[bytes], list[tuple[str, str, list[bytes]]]]:
     """The paths less those that a symlink leads to which stays: no link may lose its target.
 
-    Links of update-alternatives(1) to documents leave with them, as dpkg's `path-exclude` does it.
+    Links of update-alternatives(1) leave with what they lead to, as dpkg's `path-exclude` does it.
     """
     facts = protection.facts
     leaving = set(paths)
@@ -89,7 +89,7 @@ def _with_links(
         if not found:
             break
         for link, target, lost in found:
-            if link.startswith(ALTERNATIVES) and not protection.keeps(link):
+            if _is_alternative(facts, link) and not protection.keeps(link):
                 leaving.add(link)
                 continue
             stay = [path for path in lost if path in leaving]
@@ -97,3 +97,10 @@ def _with_links(
             if facts.freed(stay):
                 kept.append((printable(target), f"{printable(link)} leads to it", stay))
     return leaving, kept
+
+
+def _is_alternative(facts: Facts, link: bytes) -> bool:
+    """Whether a symlink is one of update-alternatives(1): the switch, or the name that leads to
+    the switch."""
+    written = facts.index.link(link) or b""
+    return link.startswith(ALTERNATIVES) or written.lstrip(b"/").startswith(ALTERNATIVES)

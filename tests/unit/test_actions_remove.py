@@ -201,3 +201,21 @@ def test_a_plan_file_brings_the_same_step_back():
 
     assert again.changes.removed == plan.changes.removed
     assert json.loads(plan.to_json())["steps"] == json.loads(again.to_json())["steps"]
+
+
+def test_links_of_alternatives_hold_nothing_that_they_lead_to():
+    image = facts(
+        {f"{LIB}/openblas/libopenblas.a": b"x" * 10},
+        symlinks={
+            f"{LIB}/libopenblas.a": "/etc/alternatives/libopenblas.a",
+            "etc/alternatives/libopenblas.a": f"/{LIB}/openblas/libopenblas.a",
+        },
+    )
+    steps, refusals = proposed(Remove(), image, rule(f"/{LIB}/openblas/*.a"))
+
+    assert not refusals
+    assert {path for step in steps for path in step.removes} == {
+        f"{LIB}/openblas/libopenblas.a".encode(),
+        f"{LIB}/libopenblas.a".encode(),
+        b"etc/alternatives/libopenblas.a",
+    }
