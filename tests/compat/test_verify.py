@@ -289,6 +289,105 @@ def test_an_interrupt_leaves_no_container(engine: Containers, original: Original
     assert [] == engine.client.containers(all=True, filters={"label": LABEL})
 
 
+def started(original: Original, *command: str, user: str = "") -> Facts:
+    """The same image with another command."""
+    raw = json.loads(original.image.config.raw)
+    raw["config"] |= {"Cmd": list(command), "Healthcheck": None, "User": user}
+    parsed = Config.parse(json.dumps(raw).encode())
+    contents = [(layer.content, None, None) for layer in original.image.layers]
+    return looked(Image.of("tiny:other", parsed, contents))
+
+
+STARTED = Trials(imports=False, libraries="none", settle=2, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        ("print(1)", "print(1)", ""),
+        ("print(1)", "print(2)", "stdout differs in line 1: '1' before, '2' after"),
+        ("print(1)", "1/0", "exit code 0 before, exit code 1 after: ZeroDivisionError"),
+        ("import time; time.sleep(60)", "print(1)", "ended with exit code 0: 1"),
+        ("print(1)", "import time; time.sleep(60)", "ended with exit code 0 before, goes on after"),
+        ("import os; print(1, os.urandom(9))", "import os; print(1, os.urandom(9))", ""),
+    ],
+)
+def test_the_images_own_command_must_behave_alike(
+    engine: Containers, original: Original, before: str, after: str, lost: str
+):
+    one, two = (started(original, str(PYTHON), "-c", code) for code in (before, after))
+
+    faults = verify(one, two, engine=engine, trials=STARTED).faults
+
+    told = [fault.lost for fault in faults if fault.kind == "start"]
+    assert bool(lost) == bool(told)
+    assert all(lost in text for text in told)
+
+
+def test_a_command_that_is_not_there_does_not_start(engine: Containers, original: Original):
+    one, two = started(original, str(PYTHON), "-c", ""), started(original, "/nope")
+
+    found = {fault.kind for fault in verify(one, two, engine=engine, trials=STARTED).faults}
+
+    assert {"config", "entry", "start"} <= found
+
+
+def test_nobody_asks_a_container_that_has_ended(engine: Containers, original: Original):
+    facts = started(original, str(PYTHON), "-c", "raise SystemExit(3)")
+    trials = replace(STARTED, requests=(Request(8000, "/"),), timeout=120)
+    begun = time.monotonic()
+
+    with pytest.raises(TrialError, match="it ended with exit code 3"):
+        verify(facts, facts, engine=engine, trials=trials)
+
+    assert time.monotonic() - begun < 60
+
+
+STATUS = "import re; s = open('/proc/self/status').read(); print(re.findall(r'NoNewPrivs.*', s), "
+STATUS += "int(re.search(r'CapBnd:\\s*(.*)', s)[1], 16).bit_count())"
+
+
+def test_containers_may_do_little(engine: Containers, original: Original):
+    ended = engine.run(original.image, f'{PYTHON} -c "{STATUS}"', Trials())
+
+    assert b"['NoNewPrivs:\\t1'] 1" == ended.stdout.strip(), ended
+
+
+def test_a_start_that_needs_more_gets_more_and_no_other_does(
+    engine: Containers, original: Original
+):
+    # As a service does that begins as root and becomes somebody else.
+    facts = started(original, str(PYTHON), "-c", "import os; os.setgid(9); os.setuid(9)")
+
+    served = engine.serve(facts.index.image, str(PYTHON), STARTED)
+    engine._wide.clear()
+
+    assert 0 == served.code, served
+
+
+def test_output_without_an_end_is_bounded(engine: Containers, original: Original):
+    ended = engine.run(original.image, "while :; do echo aaaaaaaaaaaaaaaa; done", Trials(timeout=3))
+
+    assert ended.code is None
+    assert len(ended.stdout) <= 1 << 20
+
+
+def test_an_image_without_a_shell_is_told(engine: Containers, original: Original):
+    bare = looked(
+        Image.of(
+            "tiny:bare",
+            original.image.config,
+            [(layer.content, None, None) for layer in original.image.layers],
+        )
+    )
+    members = dict(bare.index.visible)
+    del members[b"bin/sh"]
+    bare = Facts(replace(bare.ledger, index=replace(bare.index, visible=members)), bare.graph)
+
+    with pytest.raises(TrialError, match="the image has no /bin/sh"):
+        verify(bare, bare, engine=engine, trials=replace(STARTED, start=False, runs=("true",)))
+
+
 @pytest.mark.skipif(
     "SLIMMER_REFERENCE_IMAGE" not in os.environ,
     reason="takes minutes; SLIMMER_REFERENCE_IMAGE names an image of the local engine to run",
