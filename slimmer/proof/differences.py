@@ -37,8 +37,8 @@ class Promise:
     """Paths that leave, the folders that are emptied included."""
     sizes: Mapping[tuple[int, bytes], int]
     """Layer and name of a file whose content is written anew → its new bytes."""
-    joined: frozenset[bytes]
-    """Files that become another name of an identical one."""
+    joined: Mapping[tuple[int, bytes], bytes]
+    """Layer and name of a file that becomes another name of an identical one → that one's."""
     added: Mapping[bytes, tuple[object, ...]]
     """Path that comes, or is replaced → what is seen of it, in the order of FIELDS."""
     untouched: tuple[tuple[int, int, str], ...]
@@ -52,7 +52,7 @@ class Promise:
     @classmethod
     def of(cls, changes: Changes, mode: Mode) -> Promise:
         sizes: dict[tuple[int, bytes], int] = {}
-        joined: set[bytes] = set()
+        joined: dict[tuple[int, bytes], bytes] = {}
         added: dict[bytes, tuple[object, ...]] = {}
         untouched = []
         place = 0
@@ -69,8 +69,7 @@ class Promise:
                 if splice is not None:
                     sizes[layer.number, header.path] = splice.size
                 if header.start in edit.links:
-                    joined.add(header.path)
-                    joined.add(edit.links[header.start])
+                    joined[layer.number, header.path] = edit.links[header.start]
             for addition in edit.additions:
                 one = addition.header
                 fields = (one.kind, one.size, one.mode, one.uid, one.gid, one.mtime, one.link)
@@ -78,7 +77,7 @@ class Promise:
         return cls(
             changes.removed - added.keys(),
             sizes,
-            frozenset(joined),
+            joined,
             added,
             tuple(untouched) if mode == "rewrite" else (),
             place if mode == "rewrite" else None,
@@ -215,14 +214,19 @@ class _Comparison:
         if promise is None or not promise.sizes or place < 0:
             return None
         holder = self.before.layers[number].members[place].path
-        found = promise.sizes.get((number, holder))
-        return promise.sizes.get((number, self.placed(holder))) if found is None else found
+        for name in dict.fromkeys((holder, self.placed(holder))):
+            name = promise.joined.get((number, name), name)
+            found = promise.sizes.get((number, name))
+            if found is not None:
+                return found
+        return None
 
     def kept(self) -> None:
         """Every field of every path that stays, and which names are one file."""
+        told = self.promise.joined if self.promise else {}
         one_of: dict[tuple[int, int], tuple[tuple[int, int], bytes]] = {}
         other_of: dict[tuple[int, int], tuple[tuple[int, int], bytes]] = {}
-        joined = self.promise.joined if self.promise else frozenset()
+        joined = {path for (_, one), other in told.items() for path in (one, other)}
         added = self.promise.added if self.promise else {}
         removed = self.promise.removed if self.promise else frozenset()
         for path, member in self.before.members.items():

@@ -163,25 +163,21 @@ class Running:
         if second.refused:
             lost = f"does not start any more: {one_line(second.refused)}"
             return Verdict((self._start(lost, path),))
-        if first.code is None and second.code is None:
+        if first.code is not None and not self.starts:
             return Verdict()
-        if first.code is None:
-            last = last_line(second.log.encode())
-            lost = f"ended with exit code {second.code}" + (f": {last}" if last else "")
-            return Verdict((self._start(lost, path),))
-        if not self.starts:
-            return Verdict()
-        if second.code is None:
-            lost = f"ended with exit code {first.code} before, goes on after"
-        else:
-            lost = difference(_ended(first), _ended(second))
+        lost = _unlike(first, second)
         if not lost:
             return Verdict()
+        # Once more: what is slow to end, or ends otherwise each time, is no fault of the image.
         again = self.engine.serve(self.one, interpreter, self.trials)
-        if again.code is None or again.code != first.code:
-            return Verdict(notes=("the original ends otherwise on every run: not compared",))
-        if second.code is not None:
+        if (again.code is None) == (second.code is None):
+            lost = _unlike(again, second)
+        if lost and first.code is not None and second.code is None:
+            lost = _unlike(first, self.engine.serve(self.two, interpreter, self.trials))
+        elif lost and first.code is not None and again.code == first.code == second.code:
             lost = difference(_ended(first), _ended(second), _ended(again))
+        elif lost and first.code != again.code and None not in (first.code, again.code):
+            return Verdict(notes=("the original ends otherwise on every run: not compared",))
         if not lost:
             return Verdict(notes=(_varies("the container"),))
         return Verdict((self._start(lost, path),))
@@ -226,6 +222,18 @@ def _has_shell(index: Index) -> bool:
 
 def _text(ended: Finished) -> str:
     return (ended.stderr + b"\n" + ended.stdout).decode("utf-8", "replace")
+
+
+def _unlike(was: Served, now: Served) -> str:
+    """How the start of a container differs, or nothing."""
+    if was.code is None and now.code is None:
+        return ""
+    if was.code is None:
+        last = last_line(now.log.encode())
+        return f"ended with exit code {now.code}" + (f": {last}" if last else "")
+    if now.code is None:
+        return f"ended with exit code {was.code} before, goes on after"
+    return difference(_ended(was), _ended(now))
 
 
 def _ended(served: Served) -> Finished:

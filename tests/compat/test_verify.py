@@ -298,7 +298,7 @@ def started(original: Original, *command: str, user: str = "") -> Facts:
     return looked(Image.of("tiny:other", parsed, contents))
 
 
-STARTED = Trials(imports=False, libraries="none", settle=2, timeout=30)
+STARTED = Trials(imports=False, libraries="none", settle=5, timeout=30)
 
 
 @pytest.mark.parametrize(
@@ -359,6 +359,7 @@ def test_a_start_that_needs_more_gets_more_and_no_other_does(
     # As a service does that begins as root and becomes somebody else.
     facts = started(original, str(PYTHON), "-c", "import os; os.setgid(9); os.setuid(9)")
 
+    engine._wide.clear()
     served = engine.serve(facts.index.image, str(PYTHON), STARTED)
     engine._wide.clear()
 

@@ -188,3 +188,15 @@ def test_a_name_that_leads_to_another_file_is_a_fault():
     sizes = [(one.path, one.lost) for one in faults if "size" in one.lost]
 
     assert [(b"d/b", lost := "its size is 999, the plan says 1000"), (b"d/c", lost)] == sizes
+
+
+def test_a_file_that_is_written_anew_and_becomes_another_name_of_its_twin_is_as_planned():
+    before = looked(image(layer({"d/a": b"a" * 900, "d/b": b"a" * 900, "z": b"z"})))
+    shorter = Splice((Copy(0, 400),))
+    rewrites = tuple(Rewrite(path, shorter, 900) for path in (b"d/a", b"d/b"))
+    plan = plan_of(before, step(rewrites=rewrites), step(twins=((b"d/a", b"d/b"),), target="twins"))
+
+    verdict = verify(before, looked(written(plan)), plan)
+
+    assert () == verdict.faults
+    assert 2 == dict(verdict.checked)["rewritten"]

@@ -181,7 +181,7 @@ def test_libraries_that_load_no_more_name_themselves():
     assert (path,) == engine.asked[0][1].libraries  # type: ignore[attr-defined]
 
 
-NOTHING = Trials(imports=False, libraries="none", health=False)
+NOTHING = Trials(imports=False, libraries="none", health=False, start=False)
 
 
 def ran(*says: Finished, removes: tuple[bytes, ...] = ()) -> Verdict:
@@ -241,7 +241,54 @@ def test_a_service_must_answer_the_same():
     assert 1 == len(lost(well, other, well))
     assert [] == lost(well, other, other)  # it answers differently by itself
     ended = Served((Answer(0),), code=1, log="Traceback\nImportError: no")
-    assert ["ended with exit code 1: ImportError: no"] == lost(well, ended)
+    assert ["ended with exit code 1: ImportError: no"] == lost(well, ended, well)
+
+
+STARTS = replace(NOTHING, start=True)
+
+
+def ended(code: int | None, said: bytes = b"") -> Served:
+    return Served((), code=code, stdout=said, log=said.decode())
+
+
+def start_of(*says: Served) -> tuple[list[str], tuple[str, ...]]:
+    """What is wrong with the result's own start, and what is noted."""
+    source = executable(PYTHON)
+    raw = json.loads(source.config.raw)
+    raw["config"] = {"Cmd": ["/usr/local/bin/python3.11"]}
+    facts = looked(replace(source, config=Config.parse(json.dumps(raw).encode())))
+    engine = Told(serve=list(says))
+    verdict = verify(facts, facts, engine=engine, trials=STARTS)
+    return [fault.lost for fault in verdict.faults], verdict.notes
+
+
+def test_the_images_own_start_must_be_alike():
+    alive = ended(None)
+
+    assert [] == start_of(alive, alive)[0]
+    assert [] == start_of(ended(0, b"a"), ended(0, b"a"))[0]
+    assert ["ended with exit code 1: oh"] == start_of(alive, ended(1, b"oh"), alive)[0]
+    assert ["exit code 0 before, exit code 2 after: oh"] == (
+        start_of(ended(0), ended(2, b"oh"), ended(0))[0]
+    )
+    assert 1 == len(start_of(ended(0, b"a"), ended(0, b"b"), ended(0, b"a"))[0])
+    goes_on = "ended with exit code 0 before, goes on after"
+    assert [goes_on] == start_of(ended(0), alive, ended(0), alive)[0]
+
+
+def test_what_differs_between_two_starts_of_the_original_is_no_fault():
+    assert [] == start_of(ended(0, b"a"), ended(0, b"b"), ended(0, b"c"))[0]
+    assert [] == start_of(ended(3), ended(4), ended(5))[0]
+    assert [] == start_of(ended(None), ended(0, b"a"), ended(0, b"a"))[0]  # slow, the first time
+    assert [] == start_of(ended(0), ended(None), ended(0), ended(0))[0]
+
+
+def test_a_start_that_the_engine_refuses_is_a_fault_only_where_it_did_not_before():
+    refused = Served((), None, 126, refused='exec: "/nope": no such file or directory')
+
+    (lost,) = start_of(ended(None), refused)[0]
+    assert lost.startswith('does not start any more: exec: "/nope"')
+    assert any("does not start here" in note for note in start_of(refused)[1])
 
 
 def test_a_service_may_tell_another_version_of_itself_after_a_swap():

@@ -204,8 +204,6 @@ class Containers:
     def _served(
         self, image: Image, interpreter: str, trials: Trials, capabilities: tuple[str, ...]
     ) -> Served:
-        begun = time.monotonic()
-        deadline = begun + trials.timeout
         answers = []
         healthy = None
         with self._container(image, trials, None, None, {}, capabilities=capabilities) as container:
@@ -213,6 +211,8 @@ class Containers:
             if refused:
                 nothing = (Answer(0),) * len(trials.requests)
                 return Served(nothing, None, 126, log=refused, refused=refused)
+            begun = time.monotonic()
+            deadline = begun + trials.timeout
             for number, asked in enumerate(trials.requests):
                 left = max(1.0, deadline - time.monotonic())
                 file = f"/{FOLDER}/answer-{number}"
@@ -222,8 +222,9 @@ class Containers:
             if trials.health:
                 healthy = self._healthy(container, image, deadline)
             seconds = time.monotonic() - begun
-            if trials.start:
-                self._settle(container, begun + trials.settle)
+            # Where it does not answer, it may be about to end.
+            least = 0 if all(one.status for one in answers) else time.monotonic() + 1
+            self._settle(container, max(least, begun + trials.settle * trials.start))
             code = self._code(container)
             out, err = self._outputs(container)
         log = (err + out)[-4000:].decode("utf-8", "replace")
