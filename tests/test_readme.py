@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kept
+import golden
 import pytest
 
 from slimmer import cli
@@ -31,7 +31,7 @@ def blocks(language: str) -> list[str]:
 
 def shows(new: str, language: str, old: str) -> None:
     """Hold a block against what it should be; write it where golden files are written."""
-    if kept.WRITE:
+    if golden.WRITE:
         text = README.read_text(encoding="utf-8")
         place = f"\n```{language}\n{{}}```\n"
         README.write_text(text.replace(place.format(old), place.format(new)), encoding="utf-8")

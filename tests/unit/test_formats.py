@@ -9,8 +9,8 @@ from importlib.resources import files
 from itertools import product
 from typing import Any
 
+import golden
 import jsonschema
-import kept
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,12 +164,12 @@ def hostile(name: bytes | str) -> Report:
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_text_looks_as_it_was_approved(width: int):
-    kept.check(f"report-{width}.txt", text.render(SAMPLE, Display(width)))
+    golden.check(f"report-{width}.txt", text.render(SAMPLE, Display(width)))
 
 
 @pytest.mark.parametrize("by", BY)
 def test_one_table_of_text_looks_as_it_was_approved(by: Any):
-    kept.check(f"report-by-{by}.txt", text.render(SAMPLE, Display(80), by, top=40))
+    golden.check(f"report-by-{by}.txt", text.render(SAMPLE, Display(80), by, top=40))
 
 
 def test_text_says_where_the_inside_of_libraries_was_not_read():
@@ -291,7 +291,7 @@ def test_what_is_no_report_is_refused(content: str, message: str):
 
 
 def test_markdown_looks_as_it_was_approved():
-    kept.check("report.md", markdown.render(SAMPLE))
+    golden.check("report.md", markdown.render(SAMPLE))
 
 
 def rendered(made: str) -> tuple[list[str], list[str], list[int]]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import gated
+import golden
 import jsonschema
-import kept
 import pytest
 from gated import FITTING, GATE, HOSTILE, SOURCE_FILES, hostile, rendered, schema
 from rich.cells import cell_len
@@ -39,15 +39,15 @@ FORMS: dict[str, Callable[[Gate], str]] = {
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_text_looks_as_it_was_approved(width: int):
-    kept.check(f"gate-{width}.txt", gate.text(GATE, Display(width)))
+    golden.check(f"gate-{width}.txt", gate.text(GATE, Display(width)))
 
 
 def test_what_fits_is_told_in_a_few_lines():
-    kept.check("gate-fits.txt", gate.text(FITTING, Display(80)))
+    golden.check("gate-fits.txt", gate.text(FITTING, Display(80)))
 
 
 def test_markdown_looks_as_it_was_approved():
-    kept.check("gate.md", gate.markdown(GATE))
+    golden.check("gate.md", gate.markdown(GATE))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import gated
+import golden
 import jsonschema
-import kept
 import pytest
 from gated import BEFORE, HOSTILE, MB, REPORT, hostile, rendered, schema
 
@@ -117,11 +117,11 @@ def test_a_file_that_moved_is_a_change():
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_text_looks_as_it_was_approved(width: int):
-    kept.check(f"diff-{width}.txt", changes.text(COMPARISON, Display(width)))
+    golden.check(f"diff-{width}.txt", changes.text(COMPARISON, Display(width)))
 
 
 def test_markdown_looks_as_it_was_approved():
-    kept.check("diff.md", changes.markdown(COMPARISON))
+    golden.check("diff.md", changes.markdown(COMPARISON))
 
 
 @pytest.mark.parametrize("by", BY)

@@ -1,4 +1,4 @@
-"""Outputs that were looked at and kept: tests/golden holds one file for each.
+"""Outputs that were looked at: tests/golden holds one file for each, as it must stay.
 
 A change that is meant shows up as a difference to review; `SLIMMER_GOLDEN=write pytest` writes the
 files anew.
