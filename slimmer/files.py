@@ -9,18 +9,47 @@ another layer overwrites later still holds the old bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from slimmer.tar.reading import DIRECTORY, HARDLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from slimmer.index import LayerIndex
     from slimmer.tar.reading import Header
 
     Key = tuple[int, int]
     """A member: the number of its layer, and its own number in that layer."""
+
+
+class HiddenMember(Protocol):
+    """A member that is hidden, and the number of the layer that hides it."""
+
+    @property
+    def header(self) -> Header: ...
+
+    @property
+    def layer(self) -> int: ...
+
+
+class Members(Protocol):
+    """What is to be known of a layer's members; `index.LayerIndex` is made of these."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def headers(self) -> Sequence[Header]:
+        """All of them in the tar's order."""
+        ...
+
+    @property
+    def visible(self) -> Sequence[Header]: ...
+
+    @property
+    def hidden(self) -> Sequence[HiddenMember]:
+        """Those that a later member hides."""
+        ...
 
 
 def parent(path: bytes) -> bytes:
@@ -75,7 +104,7 @@ class Files:
         return f"Files({len(self.by_path)} names of files with several)"
 
     @classmethod
-    def of(cls, layers: Sequence[LayerIndex]) -> Files:
+    def of(cls, layers: Sequence[Members]) -> Files:
         """Lead every hard link back to the member that it means; linear in members."""
         wanted = _meant_elsewhere(layers)
         if wanted is None:
@@ -94,7 +123,7 @@ class Files:
     @classmethod
     def _with_names(
         cls,
-        layers: Sequence[LayerIndex],
+        layers: Sequence[Members],
         meant: Mapping[Key, Sequence[Key]],
         lost: Mapping[int, tuple[Header, ...]],
     ) -> Files:
@@ -123,7 +152,7 @@ class Files:
         return cls(by_path, by_member, {layer: tuple(files) for layer, files in held.items()}, lost)
 
 
-def _meant_elsewhere(layers: Sequence[LayerIndex]) -> set[bytes] | None:
+def _meant_elsewhere(layers: Sequence[Members]) -> set[bytes] | None:
     """Paths that hard links mean and that stand in no member before them in their own tar.
 
     None where the image has no hard links at all.
@@ -143,7 +172,7 @@ def _meant_elsewhere(layers: Sequence[LayerIndex]) -> set[bytes] | None:
 
 
 def _led_back(
-    layer: LayerIndex,
+    layer: Members,
     below: Mapping[bytes, tuple[Key, int | None]],
     meant: dict[Key, list[Key]],
 ) -> tuple[dict[bytes, Key], tuple[Header, ...]]:
@@ -189,7 +218,7 @@ def _led_back(
 
 
 def _note(
-    layer: LayerIndex,
+    layer: Members,
     wanted: set[bytes],
     here: Mapping[bytes, Key],
     below: dict[bytes, tuple[Key, int | None]],
