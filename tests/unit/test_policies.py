@@ -111,6 +111,7 @@ SYSTEM = (
     "root/.cache/pypoetry/virtualenvs/app/lib/python3.11/site-packages/x.py",
     "usr/lib/python3.11/config-3.11-x86_64-linux-gnu/Makefile",
     "usr/lib/python3.11/os.py",
+    "usr/bin/test",
 )
 GOES = {
     "safe": (
@@ -125,6 +126,7 @@ GOES = {
         "var/lib/apt/lists/mirror_dists",
         "usr/share/man/man1/thing.1.gz",
         "usr/share/doc/thing/changelog.gz",
+        "usr/lib/python3/dist-packages/thing/tests/test_thing.py",
         "var/log/dpkg.log",
         "var/cache/debconf/templates.dat-old",
     ),
@@ -178,6 +180,8 @@ def image() -> Facts:
             "usr/share/doc/thing/changelog.gz",
             "usr/share/doc/thing/copyright",
             "usr/share/locale/de/LC_MESSAGES/thing.mo",
+            "usr/lib/python3/dist-packages/thing/tests/test_thing.py",
+            "usr/bin/test",
         )
     }
     files |= debian(package("thing", thing))
