@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from slimmer.errors import SlimmerError
 from slimmer.image import Digest, ImageError
 from slimmer.stores.decompression import PACKED, Reader, checked, format_of, verified
-from slimmer.tar.reading import Stream, TarError, Window, walk
+from slimmer.tar.fields import TarError
+from slimmer.tar.reading import Stream, Window, walk
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -293,6 +294,8 @@ def content(
     limit: int | None = None,
 ) -> PlainContent | PackedContent:
     """A layer in a file, whichever way its first bytes say that it is stored."""
+    if not extent.length and diff_id != Digest.of(b"", diff_id.algorithm):
+        raise ImageError(f"{name} is empty", hint="it is truncated; save or pull the image again")
     start = extent.part(0, min(6, extent.length)).read(6, name)
     if format_of(start) == "none":
         if size is not None and size != extent.length:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slimmer.tar.fields import XATTR, number, pax_list
 from slimmer.tar.reading import (
     BLOCK,
     BLOCK_DEVICE,
@@ -14,13 +15,15 @@ from slimmer.tar.reading import (
     DIRECTORY,
     HARDLINK,
     KINDS,
-    XATTR,
-    number,
+    STAR,
+    USTAR,
     padded,
-    pax_records,
+    prefix_of,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from slimmer.tar.reading import Header
 
 
@@ -37,12 +40,7 @@ def amended(
     `kind` may turn a regular file into a hard link (`link` says to what) or back. Extension
     headers stay but for the records that the change overrides.
     """
-    kept: list[tuple[bytes, bytes]] = []
-    at = 0
-    while raw[at + 156 : at + 157] in _EXTENSIONS:
-        length = number(raw[at + 124 : at + 136], at)
-        kept.append((raw[at : at + BLOCK], raw[at + BLOCK : at + BLOCK + length]))
-        at += BLOCK + padded(length)
+    kept, at = _extensions(raw)
     block = bytearray(raw[at : at + BLOCK])
     records: dict[bytes, bytes] = {}
     dropped: set[bytes] = set()
@@ -55,35 +53,71 @@ def amended(
     if size is not None:
         _put_number(block, 124, 12, size, b"size", records)
     if path is not None:
-        dropped.add(b"path")
-        block[345:500] = bytes(155) if block[257:263] == b"ustar\0" else block[345:500]
+        dropped |= {b"path", b"GNU.sparse.name"}
+        block[345:500] = _without_prefix(block)
         _put_text(block, 0, path, b"path", records)
     if link is not None:
         dropped.add(b"linkpath")
         _put_text(block, 157, link, b"linkpath", records)
-    result: list[bytes] = []
-    for head, content in kept:
-        typeflag = head[156:157]
-        if (typeflag == b"L" and b"path" in dropped) or (
-            typeflag == b"K" and b"linkpath" in dropped
-        ):
+    extensions = _amended(kept, dropped, records, size)
+    return b"".join((*extensions, _checksummed(block), raw[at + BLOCK :]))
+
+
+def _amended(
+    kept: Sequence[tuple[bytes, bytes]],
+    dropped: set[bytes],
+    records: dict[bytes, bytes],
+    size: int | None,
+) -> Iterator[bytes]:
+    """Extension headers without what is `dropped`, and with these records."""
+    # Of several pax headers only the last says anything, and what stands before a global one
+    # is not said of this member.
+    first = max((n + 1 for n, (head, _) in enumerate(kept) if head[156:157] == b"g"), default=0)
+    pax = [n for n, (head, _) in enumerate(kept) if n >= first and head[156:157] in b"xX"]
+    said = pax_list(kept[pax[-1]][1], 0) if pax else []
+    old_size = dict(said).get(b"size")
+    if size is not None and old_size:
+        # As many digits as before, so that the header keeps its length.
+        records[b"size"] = (b"%d" % size).zfill(len(old_size))
+    says = [(key, records.get(key, value)) for key, value in said if key not in dropped]
+    there = {key for key, _ in says}
+    says += [(key, value) for key, value in records.items() if key not in there]
+    for place, (head, content) in enumerate(kept):
+        if place >= first and _LONG.get(head[156:157]) in dropped:
             continue
-        if typeflag in b"xX":
-            before = pax_records(content, 0)
-            if size is not None and b"size" in before:
-                # As many digits as before, so that the header keeps its length.
-                records[b"size"] = (b"%d" % size).zfill(len(before[b"size"]))
-            after = {key: value for key, value in before.items() if key not in dropped} | records
-            records = {}
-            if after != before:
-                if after:
-                    result.append(_pax(after, head))
-                continue
-        result += (head, content.ljust(padded(len(content)), b"\0"))
-    if records:
-        result.append(_pax(records, None))
-    result += (_checksummed(block), raw[at + BLOCK :])
-    return b"".join(result)
+        if place in pax and says != said:
+            if place == pax[-1] and says:
+                yield _pax(says, head)
+            elif says:
+                yield from (head, content.ljust(padded(len(content)), b"\0"))
+            continue
+        yield from (head, content.ljust(padded(len(content)), b"\0"))
+    if says and not pax:
+        yield _pax(says, None)
+
+
+_LONG = {b"L": b"path", b"K": b"linkpath"}
+"""What GNU's long names override."""
+
+
+def _extensions(raw: bytes) -> tuple[list[tuple[bytes, bytes]], int]:
+    """The extension headers before a member's own, each with its content, and where that lies."""
+    found: list[tuple[bytes, bytes]] = []
+    at = 0
+    while raw[at + 156 : at + 157] in _EXTENSIONS:
+        length = number(raw[at + 124 : at + 136], at)
+        found.append((raw[at : at + BLOCK], raw[at + BLOCK : at + BLOCK + length]))
+        at += BLOCK + padded(length)
+    return found, at
+
+
+def _without_prefix(block: bytearray) -> bytes:
+    """The bytes 345 to 500 of a header with no prefix in them: other formats have more there."""
+    if block[257:263] == USTAR and block[508:512] == STAR:
+        return bytes(131) + block[476:500]
+    if block[257:263] == USTAR or prefix_of(bytes(block), 0):
+        return bytes(155)
+    return bytes(block[345:500])
 
 
 _EXTENSIONS = frozenset((b"x", b"X", b"g", b"L", b"K"))
@@ -110,7 +144,7 @@ def composed(header: Header) -> bytes:
         _put_number(block, 329, 8, header.device[0], b"SCHILY.devmajor", records)
         _put_number(block, 337, 8, header.device[1], b"SCHILY.devminor", records)
     records |= {XATTR + key: value for key, value in header.xattrs}
-    return (_pax(records, None) if records else b"") + _checksummed(block)
+    return (_pax(records.items(), None) if records else b"") + _checksummed(block)
 
 
 def _put_text(
@@ -130,10 +164,10 @@ def _put_number(
     block[at : at + width] = b"%0*o\0" % (width - 1, value)
 
 
-def _pax(records: dict[bytes, bytes], head: bytes | None) -> bytes:
+def _pax(records: Iterable[tuple[bytes, bytes]], head: bytes | None) -> bytes:
     """A pax extension header with these records, in the order given."""
     lines: list[bytes] = []
-    for key, value in records.items():
+    for key, value in records:
         bare = len(key) + len(value) + 3
         length = bare + len(str(bare))
         length = bare + len(str(length))

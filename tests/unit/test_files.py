@@ -178,7 +178,7 @@ def unpacked(layers: list[list[tuple[str, str, bytes | str]]]) -> dict[str, Inod
     return tree
 
 
-@settings(max_examples=examples(2000))
+@settings(max_examples=examples(2000), deadline=None)
 @given(LAYERS)
 def test_every_name_leads_to_the_file_that_an_unpacker_links_it_to(
     layers: list[list[tuple[str, str, bytes | str]]],

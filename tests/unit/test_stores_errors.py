@@ -56,6 +56,37 @@ def test_links_in_a_circle_are_an_error(tmp_path: Path):
         scanned(file)
 
 
+@pytest.mark.parametrize("pack", PACK)
+def test_a_layer_of_no_bytes_is_an_empty_layer(tmp_path: Path, pack: str):
+    file = tmp_path / "f.tar"
+    file.write_bytes(docker_archive([LAYERS[0], b""], pack=pack))
+    folder(tmp_path / "oci", pack, [LAYERS[0], b""])
+
+    for reference in (file, tmp_path / "oci"):
+        index = scanned(reference)
+
+        assert [False, True] == [not layer.headers for layer in index.layers]
+        with index.layers[1].layer.content.open() as tar_of_it:
+            assert b"" == tar_of_it.read()
+
+
+def test_a_layer_cut_down_to_nothing_is_told(tmp_path: Path):
+    entry = {"Config": "c.json", "Layers": ["layer.tar"]}
+    file = tmp_path / "f.tar"
+    file.write_bytes(
+        tar(
+            [
+                ("c.json", config([LAYERS[0]])),
+                ("manifest.json", json.dumps([entry]).encode()),
+                ("layer.tar", b""),
+            ]
+        )
+    )
+
+    with pytest.raises(SlimmerError, match="is empty"):
+        scanned(file)
+
+
 def test_an_image_for_windows_is_refused(tmp_path: Path):
     raw = config([LAYERS[0]]).replace(b'"linux"', b'"windows"')
     entry = {"Config": "c.json", "Layers": ["l.tar"]}

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from thorough import examples
 
 from slimmer.errors import SlimmerError
+from slimmer.tar.fields import TarError
 from slimmer.tar.reading import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -27,7 +28,6 @@ from slimmer.tar.reading import (
     SYMLINK,
     Header,
     Stream,
-    TarError,
     Window,
     normalised,
     padded,
@@ -201,6 +201,29 @@ def test_a_damaged_field_under_a_right_checksum_is_no_traceback_either(
         read(bytes(block) + tar[512:])
     except SlimmerError:
         pass
+
+
+def test_no_bytes_are_a_tar_of_no_members():
+    assert [] == read(b"")
+    assert [] == read(bytes(512))
+
+
+def test_a_zero_block_amid_a_tar_is_told():
+    member = tarfile.TarInfo("a").tobuf()
+
+    with pytest.raises(TarError, match="amid the tar, at byte 512"):
+        read(member + bytes(512) + member + bytes(1024))
+
+
+def test_a_size_that_uses_its_whole_field_is_read_to_its_last_digit():
+    block = bytearray(tarfile.TarInfo("a").tobuf())
+    block[124:136] = b"%012o" % (9 << 30)
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+
+    [(header, _)] = [next(walk(Stream(iter([bytes(block)]))))]
+
+    assert (9 << 30, 512 + (9 << 30)) == (header.size, header.next)
 
 
 def test_a_pax_path_of_four_kilobytes_is_read():

@@ -28,7 +28,8 @@ from slimmer.stores.content import Extent, content, tar_errors
 from slimmer.stores.decompression import format_of
 from slimmer.stores.layout.reader import matching
 from slimmer.stores.oci import DOCUMENT
-from slimmer.tar.reading import FILE, HARDLINK, SYMLINK, TarError, Window, normalised, walk
+from slimmer.tar.fields import TarError
+from slimmer.tar.reading import FILE, HARDLINK, SYMLINK, Window, normalised, walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +90,8 @@ class Walked:
     def of(cls, extent: Extent, limit: int | None = None) -> Walked:
         headers: dict[bytes, Header] = {}
         with extent.opened() as fd, tar_errors(extent.path):
+            if not extent.length:
+                raise TarError("the file is empty")
             for header, _ in walk(Window(fd, 0, extent.length)):
                 headers[header.path] = header
                 if len(headers) > PARTS:
@@ -341,4 +344,4 @@ class _Blobs:
         return self._members.layer(self._find(descriptor.digest, name), name, diff_id, descriptor)
 
 
-__all__ = ["Members", "TarError", "Walked", "find", "image_of", "open_archive"]
+__all__ = ["Members", "Walked", "find", "image_of", "open_archive"]

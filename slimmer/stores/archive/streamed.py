@@ -25,7 +25,8 @@ from slimmer.stores.decompression import (
     verified,
 )
 from slimmer.stores.oci import DOCUMENT
-from slimmer.tar.reading import FILE, Forward, Header, Stream, TarError, walk
+from slimmer.tar.fields import TarError
+from slimmer.tar.reading import FILE, Forward, Header, Stream, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
