@@ -85,6 +85,7 @@ def slim(planner: Planner, to: str, options: SlimOptions) -> Slimmed:
     draft = _draft(opened, plan, options)
     if not options.verify:
         written = _write(opened, draft, place.destination, options)
+        _tell(opened, written)
         return Slimmed(plan, place.destination, written)
     return _checked(opened, plan, draft, place, options)
 
@@ -124,6 +125,7 @@ def _checked(
     environment = opened.context.environment
     written = _write(opened, draft, place.target, options)
     try:
+        _tell(opened, written)
         checks = VerifyOptions(trials=options.trials, static=options.static, mode=options.mode)
         verdict = proof(opened, opened.another(written.reference), checks, plan)
         opened.reporter.tell(Verified(verdict))
@@ -152,6 +154,9 @@ def _write(opened: OpenedImage, draft: Draft, destination: str, options: SlimOpt
             progress=opened.reporter.stage("writing", "bytes"),
             environment=opened.context.environment,
         )
+    return written
+
+
+def _tell(opened: OpenedImage, written: Written) -> None:
     opened.reporter.notes(*written.notices)
     opened.reporter.tell(ImageWritten(written))
-    return written

@@ -14,7 +14,6 @@ import pytest
 import tiny
 
 from slimmer import cli
-from slimmer.app import advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -317,22 +316,6 @@ def test_another_policy_is_another_question(run, image):
 
     assert told(first[1])["ladders"][0]["fits"]
     assert not told(run(*argv)[1])["ladders"][0]["fits"]
-
-
-@pytest.mark.parametrize(
-    ("image", "target"),
-    [
-        ("app:latest", ["-t", "app:latest-slim"]),
-        ("app", ["-t", "app:slim"]),
-        ("docker:host:5000/app:1", ["-t", "host:5000/app:1-slim"]),
-        ("host:5000/app", ["-t", "host:5000/app:slim"]),
-        ("app@sha256:0", ["-t", "app:slim"]),
-        ("oci:folder:tag", ["-o", "oci:slim:latest"]),
-        ("mine.toml", ["-o", "mine-slim.tar"]),
-    ],
-)
-def test_the_slim_image_goes_beside_the_one_it_is_made_of(image: str, target: list[str]):
-    assert target == advice._target(image)
 
 
 # inspect --compat dive
