@@ -147,14 +147,13 @@ def _write(opened: OpenedImage, draft: Draft, destination: str, options: SlimOpt
     from slimmer import stores
 
     with opened.reporter.working():
-        written = stores.write(
+        return stores.write(
             draft,
             destination,
             compression=options.compression,
             progress=opened.reporter.stage("writing", "bytes"),
             environment=opened.context.environment,
         )
-    return written
 
 
 def _tell(opened: OpenedImage, written: Written) -> None:
