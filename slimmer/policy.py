@@ -297,7 +297,7 @@ class Policy:
             shipped_keep=tuple(one for one in self.shipped_keep if one not in paths),
         )
 
-    def told(self, action: str, otherwise: Rule | None = None, **options: Any) -> Policy:
+    def with_options(self, action: str, otherwise: Rule | None = None, **options: Any) -> Policy:
         """The policy with options for the rules of one action; `otherwise` is added where it has
         none. An option that is None stays as it is."""
         given = {key: value for key, value in options.items() if value is not None}

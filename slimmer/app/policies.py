@@ -54,7 +54,7 @@ def policy_for(options: PlanOptions) -> Policy:
         policy = project.chosen("", find)
     balanced = {rule.action: rule for rule in find("balanced", "").rules}
     if options.gpu:
-        policy = policy.told(
+        policy = policy.with_options(
             ActionName.DEVICE_CODE,
             balanced.get(ActionName.DEVICE_CODE),
             gpus=options.gpu,
@@ -62,7 +62,7 @@ def policy_for(options: PlanOptions) -> Policy:
         )
     if options.swap or options.gpu:
         wanted = bool(options.swap) or options.gpu == "none"
-        policy = policy.told(
+        policy = policy.with_options(
             ActionName.SWAP,
             balanced.get(ActionName.SWAP) if wanted else None,
             swaps=list(options.swap) or None,

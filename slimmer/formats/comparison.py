@@ -84,7 +84,7 @@ def table(comparison: Comparison, by: By, top: int, title: str = "") -> Table:
         _rest(left, by),
         note,
     )
-    return made.told() if shown else made
+    return made.without_empty() if shown else made
 
 
 def _rest(left: Sequence[Change], by: By) -> str:

@@ -57,7 +57,7 @@ def findings(gate: Gate, files: SourceFiles) -> Iterator[Finding]:
             judgement.limit.title,
             "error",
             f"over budget: {judgement.limit.title}",
-            told(judgement),
+            judgement_text(judgement),
             files.judgement(judgement, report),
         )
     for rule in gate.ruling.dive:
@@ -67,7 +67,7 @@ def findings(gate: Gate, files: SourceFiles) -> Iterator[Finding]:
                 rule.rule.name,
                 "error",
                 f"dive's rule {rule.rule.name}",
-                dive_told(rule),
+                dive_text(rule),
                 files.layer(len(report.layers) - 1, report),
             )
     too_large = [one for one in gate.ruling.broken if one.limit.bounds == "image" and one.because]
@@ -86,13 +86,13 @@ def findings(gate: Gate, files: SourceFiles) -> Iterator[Finding]:
                 )
 
 
-def told(judgement: Judgement) -> str:
+def judgement_text(judgement: Judgement) -> str:
     """A judgement with what makes up its bytes, a line each."""
-    lines = [judgement.told, *(f"{name}: {size_text(size)}" for name, size in judgement.because)]
+    lines = [judgement.summary, *(f"{name}: {size_text(size)}" for name, size in judgement.because)]
     return "\n".join(lines)
 
 
-def dive_told(judgement: DiveJudgement) -> str:
+def dive_text(judgement: DiveJudgement) -> str:
     """One of dive's rules, with dive's number and the true one."""
     rule = judgement.rule
     verdict = "passes" if judgement.fits else "fails"

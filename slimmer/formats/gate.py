@@ -67,7 +67,7 @@ def _limit(judgement: Judgement) -> tuple[tables.Cell, ...]:
 
 def exactly(gate: Gate) -> tuple[str, ...]:
     """To the byte, what is over, and what there is to know about a limit."""
-    lines = [judgement.told for judgement in gate.ruling.broken]
+    lines = [judgement.summary for judgement in gate.ruling.broken]
     lines += [
         f"{one_line(limit.source) or limit.title}: {one_line(limit.note)}"
         for limit in (judgement.limit for judgement in gate.ruling.judgements)
@@ -180,7 +180,7 @@ def _tables(gate: Gate, top: int) -> Iterable[Table]:
     what = causes(gate)
     if what.rows:
         yield what
-    yield tables.owners(gate.report, top).told()
+    yield tables.owners(gate.report, top).without_empty()
     if gate.comparison is not None:
         yield table(gate.comparison, "owner", top, "What changed since the baseline")
 

@@ -186,7 +186,7 @@ def _marked(words: str) -> Iterable[str]:
 
 def _map(report: Report, tree: Tree) -> Html:
     hidden = sum(node.size for node in tree.nodes if node.kind == "hidden" and node.parent == 0)
-    whole = tree.nodes[0].size
+    total = tree.nodes[0].size
     rows = [*report.categories.items(), *([("hidden bytes", hidden)] if hidden else [])]
     legend = [
         tag(
@@ -194,7 +194,7 @@ def _map(report: Report, tree: Tree) -> Html:
             tag("i", class_=f"swatch {COLOURS.get(name, 'gone')}"),
             tag("span", name, class_="name"),
             _bytes(size),
-            tag("span", share_text(size, whole), class_="share"),
+            tag("span", share_text(size, total), class_="share"),
         )
         for name, size in rows
     ]
@@ -367,7 +367,7 @@ def _layer(row: LayerRow, packed: bool) -> Html:
 
 
 def _section(name: str, table: Table) -> Html:
-    return tag("section", *_table(table.told(), "h2"), id=name)
+    return tag("section", *_table(table.without_empty(), "h2"), id=name)
 
 
 def _table(table: Table, heading: str) -> Iterable[Html]:
@@ -441,7 +441,7 @@ def _gate(ruling: Ruling, command: str, notes: Sequence[str]) -> Html:
         because = ", ".join(f"{name} {size_text(size)}" for name, size in judgement.because)
         limits.append(
             _limit(
-                judgement.told,
+                judgement.summary,
                 judgement.actual,
                 judgement.maximum,
                 [limit.note, "" if judgement.fits else because and f"largest: {because}"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from slimmer.formats.findings import dive_told, told
+from slimmer.formats.findings import dive_text, judgement_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +39,14 @@ def render(gate: Gate) -> str:
 def _cases(gate: Gate) -> Iterator[ElementTree.Element]:
     for judgement in gate.ruling.judgements:
         yield _case(
-            judgement.limit.title, judgement.fits, judgement.told, told(judgement), "over budget"
+            judgement.limit.title,
+            judgement.fits,
+            judgement.summary,
+            judgement_text(judgement),
+            "over budget",
         )
     for rule in gate.ruling.dive:
-        yield _case(f"dive: {rule.rule.name}", rule.fits, dive_told(rule), dive_told(rule), "dive")
+        yield _case(f"dive: {rule.rule.name}", rule.fits, dive_text(rule), dive_text(rule), "dive")
 
 
 def _case(name: str, fits: bool, message: str, body: str, kind: str) -> ElementTree.Element:

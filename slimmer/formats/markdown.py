@@ -100,9 +100,9 @@ def _cell(cell: Cell) -> str:
         case Name():
             return "&emsp;" * cell.indent + code(cell.text)
         case Bar():
-            whole = sum(cell.parts.values())
+            total = sum(cell.parts.values())
             return ", ".join(
-                f"{category} {share_text(size, whole)}"
+                f"{category} {share_text(size, total)}"
                 for category, size in list(cell.parts.items())[:PARTS]
             )
         case str():

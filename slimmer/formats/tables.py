@@ -64,7 +64,7 @@ class Table:
     note: str = ""
     """One line that says how to read it."""
 
-    def told(self) -> Table:
+    def without_empty(self) -> Table:
         """Without the columns that say nothing about this image."""
         kept = [place for place in range(len(self.columns)) if any(row[place] for row in self.rows)]
         return replace(
@@ -108,15 +108,15 @@ def summary(report: Report) -> tuple[tuple[str, str, str], ...]:
 def tables(report: Report, by: By | None, top: int) -> Iterable[Table]:
     """The tables to show: the one asked for, or all that have something to say."""
     if by is not None:
-        yield _BY[by](report, top).told()
+        yield _BY[by](report, top).without_empty()
         return
-    yield owners(report, top).told()
-    yield categories(report, top).told()
+    yield owners(report, top).without_empty()
+    yield categories(report, top).without_empty()
     if report.filter is None:
-        yield layers(report, max(top, 20)).told()
+        yield layers(report, max(top, 20)).without_empty()
     if report.hidden:
-        yield hidden(report, min(top, 10)).told()
-    yield files(report, top).told()
+        yield hidden(report, min(top, 10)).without_empty()
+    yield files(report, top).without_empty()
 
 
 def owners(report: Report, top: int) -> Table:
@@ -234,7 +234,13 @@ def files(report: Report, top: int) -> Table:
             Column("inside", "words", 56),
         ),
         tuple(
-            (size_text(row.size), Name(row.path), Name(row.owner), str(row.layer), inside(row))
+            (
+                size_text(row.size),
+                Name(row.path),
+                Name(row.owner),
+                str(row.layer),
+                contents_words(row),
+            )
             for row in rows
         ),
         note="" if _looked_into(rows) else "not read: what is inside these libraries; see --deep",
@@ -325,7 +331,7 @@ def links(reasons: Reasons, top: int) -> Table:
     )
 
 
-def inside(row: FileRow) -> str:
+def contents_words(row: FileRow) -> str:
     """What a file holds, for people: `sm_90 140 MB, sm_80 129 MB`, or its category."""
     parts = [f"{name} {size_text(size)}" for name, size in row.device_code.items()]
     if row.debug:

@@ -100,7 +100,7 @@ def _reasons(reasons: Reasons, renderer: Renderer, top: int) -> Iterable[Rendera
         yield renderer.indented(f"{names}, and {more} more" if more > 0 else names)
     if reasons.links:
         yield ""
-        yield from renderer.table(tables.links(reasons, top).told())
+        yield from renderer.table(tables.links(reasons, top).without_empty())
     if reasons.unmet:
         yield ""
         yield Text("Requirements that nothing in the image meets", style="bold")

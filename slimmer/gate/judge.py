@@ -50,7 +50,7 @@ class Judgement:
         return max(0, self.actual - self.maximum)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The judgement in one line."""
         title = self.limit.title
         if self.limit.bounds == "forbidden" and not self.fits:

@@ -166,9 +166,9 @@ def _owners(ledger: Attribution, pattern: str | None) -> dict[str, _Folder]:
 def _nodes(report: Report, owners: Mapping[str, _Folder], coarser: int) -> list[Node]:
     """The nodes; `coarser` is how many times fewer files and folders get one."""
     hidden = sum(row.size for row in report.hidden)
-    whole = hidden + sum(row.size for row in report.owners)
+    total = hidden + sum(row.size for row in report.owners)
     files = sum(row.files for row in report.owners)
-    nodes = [Node(report.reference, -1, "image", whole, files, _most(report.categories))]
+    nodes = [Node(report.reference, -1, "image", total, files, _most(report.categories))]
     for row in report.owners:
         if not row.size:
             continue
@@ -176,7 +176,7 @@ def _nodes(report: Report, owners: Mapping[str, _Folder], coarser: int) -> list[
         nodes.append(Node(row.label, 0, "owner", row.size, row.files, _most(row.categories)))
         root = owners.get(row.label)
         if root is not None:
-            least = coarser * max(row.size // OF_OWNER, whole // OF_IMAGE, 1)
+            least = coarser * max(row.size // OF_OWNER, total // OF_IMAGE, 1)
             _fill(nodes, place, _opened(root, row.size), least)
         elif len(row.categories) > 1:
             nodes += (
@@ -200,7 +200,7 @@ def _nodes(report: Report, owners: Mapping[str, _Folder], coarser: int) -> list[
     return nodes
 
 
-def _opened(root: _Folder, whole: int) -> _Folder:
+def _opened(root: _Folder, total: int) -> _Folder:
     """A folder of the folders to begin with: those on the way to nearly all are passed over."""
     if root.own:
         return root
@@ -208,7 +208,7 @@ def _opened(root: _Folder, whole: int) -> _Folder:
     todo = list(root.folders.items())
     while todo:
         name, folder = todo.pop()
-        if not folder.own and (len(folder.folders) == 1 or folder.size > NEARLY_ALL * whole):
+        if not folder.own and (len(folder.folders) == 1 or folder.size > NEARLY_ALL * total):
             todo += ((f"{name}/{step}", below) for step, below in folder.folders.items())
         else:
             opened.folders[name] = folder

@@ -109,10 +109,10 @@ def test_an_option_goes_to_the_rules_of_its_action_or_to_a_rule_that_brings_it_i
     policy = parse(f"[rules.x]\n{RULE}")
     lever = parse('[rules.cut]\naction = "device-code"\nsafety = "safe"\nwhy = "w"').rules[0]
 
-    told = policy.told("device-code", lever, gpus="sm_90", mode=None)
+    told = policy.with_options("device-code", lever, gpus="sm_90", mode=None)
 
     assert [(), (("gpus", "sm_90"),)] == [rule.options for rule in told.rules]
-    assert told == told.told("device-code", lever, gpus="sm_90")
+    assert told == told.with_options("device-code", lever, gpus="sm_90")
 
 
 def test_a_policy_that_nobody_wrote_is_an_error_with_the_names_there_are():
