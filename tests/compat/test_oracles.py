@@ -63,7 +63,7 @@ class Environment:
 
 
 def environ(**more: str) -> dict[str, str]:
-    return os.environ | {"MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"} | more
+    return os.environ | {"MPLBACKEND": "Agg"} | more
 
 
 def archived(folder: Path, place: Path) -> Path:
@@ -110,7 +110,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     if os.environ.get("SLIMMER_ORACLES") == "all":
         lists.append("requirements-more.txt")
     wanted = [argument for name in lists for argument in ("-r", HERE / name)]
-    pip = [folder / "bin/python", "-m", "pip", "install", "-q", "--prefer-binary", *wanted]
+    pip = [folder / "bin/python", "-m", "pip", "install", "-q", "--no-compile", *wanted]
     done = subprocess.run(pip, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"pip installs no requirements here: {done.stderr.strip()[-300:]}")
@@ -162,7 +162,10 @@ def hooks(environment: Environment) -> dict[str, set[str]]:
     def part(number: int) -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, HERE / "hooks.py", environment.site, str(number), "2"],
-            env=environ(PYTHONPATH=str(environment.site)),
+            env=environ(
+                PYTHONPATH=str(environment.site),
+                PYTHONPYCACHEPREFIX=str(environment.archive.parent / "bytecode"),
+            ),
             cwd=environment.archive.parent,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -326,7 +329,11 @@ def outcomes(folder: Path, names: dict[str, list[str]], place: Path) -> dict[str
         path.write_text("\n".join(names[first]))
         with subprocess.Popen(
             [folder / "bin/python", HERE / "imports.py", path],
-            env=environ(HOME=str(place), PYTHONWARNINGS="ignore"),
+            env=environ(
+                HOME=str(place),
+                PYTHONWARNINGS="ignore",
+                PYTHONPYCACHEPREFIX=str(folder.parent / "bytecode"),
+            ),
             cwd=place,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
