@@ -179,8 +179,11 @@ def hooks(environment: Environment) -> dict[str, set[str]]:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(part, range(2))
     named = {}
+    failed = {hook: told for hook, told in (first | second).items() if isinstance(told, str)}
+    # A few ask for libraries of the system that are not here.
+    assert len(failed) <= len(first | second) // 10, failed
     for hook, told in (first | second).items():
-        if isinstance(told, str):
+        if hook in failed:
             continue
         files = {environment.inside(path) for path in told["files"]}
         files |= {source_of(environment.site, module) for module in told["modules"]}
