@@ -180,6 +180,8 @@ class Config:
     command: tuple[str, ...]
     user: str
     healthcheck: tuple[str, ...]
+    volumes: tuple[str, ...]
+    """Paths that an engine mounts a volume at, filled with what the image has there."""
 
     def __repr__(self) -> str:
         # Without the environment: it holds secrets, and a notebook's output is often shared.
@@ -194,6 +196,7 @@ class Config:
         runtime = json_object(fields.get("config") or {}, "config.config")
         labels = json_object(runtime.get("Labels") or {}, "config.config.Labels")
         health = json_object(runtime.get("Healthcheck") or {}, "config.config.Healthcheck")
+        volumes = json_object(runtime.get("Volumes") or {}, "config.config.Volumes")
         return cls(
             raw=raw,
             platform=Platform(
@@ -221,6 +224,7 @@ class Config:
             command=_strings(runtime, "Cmd"),
             user=str(runtime.get("User") or ""),
             healthcheck=_strings(health, "Test"),
+            volumes=tuple(sorted(volumes)),
         )
 
     @property

@@ -104,6 +104,8 @@ class Index:
     mount_shows: frozenset[tuple[int, int]]
     """Hidden members, by layer and offset, that an overlay mount of the layers shows all the same;
     whoever runs the image so may need them."""
+    through: Mapping[bytes, frozenset[bytes]]
+    """Symlink that members of layers are named through → the real paths of those members."""
     problems: tuple[str, ...]
 
     def __repr__(self) -> str:
@@ -160,7 +162,7 @@ class Index:
         """Lay scanned layers over one another."""
         problems = list(image.problems)
         members = [scan.headers for scan in scans]
-        placed, moved = behind_symlinks(members)
+        placed, moved, through = behind_symlinks(members)
         problems += [
             f"layer {number}: {count} members lie behind a symlink of the image"
             for number, count in moved
@@ -199,6 +201,7 @@ class Index:
             evidence,
             files,
             frozenset(mount_shows),
+            through,
             tuple(problems),
         )
 
@@ -236,39 +239,19 @@ class Index:
     def droppable(self) -> Iterator[tuple[int, Hidden]]:
         """Hidden files that can leave their layer without anything else coming to light.
 
-        Not those whose bytes another name still shows, not a file that in its turn hides what lay
-        below a folder of its name, and not what an engine shows though the specification hides it.
+        Not those whose bytes another name still shows, and not what an engine shows though the
+        specification hides it. Where one in its turn hides what lay below a folder of its name,
+        an edit leaves a whiteout in its place.
         """
-        needed = self._needed_by_links()
-        shields = {
-            (hidden.layer, hidden.by)
-            for layer in self.layers
-            for hidden in layer.hidden
-            if hidden.by != hidden.header.path
-        }
         for layer in self.layers:
             for hidden in layer.hidden:
                 header = hidden.header
                 if (
                     header.kind in (FILE, HARDLINK)
                     and hidden.size == header.size
-                    and hidden.layer != layer.number
-                    and (layer.number, header.path) not in shields
                     and (layer.number, header.start) not in self.mount_shows
-                    and id(header) not in needed
                 ):
                     yield layer.number, hidden
-
-    def _needed_by_links(self) -> set[int]:
-        """Members (by identity) that visible hard links lead to or through."""
-        needed: set[int] = set()
-        for files in self.files.held.values():
-            for file in files:
-                if file.names:
-                    needed.add(id(file.holder))
-                    if any(number != file.layer for number, _ in file.links):
-                        needed.update(id(link) for _, link in file.links)
-        return needed
 
     def resolve(self, path: bytes) -> bytes:
         """The real path of a path of the image: every symlink on the way followed.

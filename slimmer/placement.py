@@ -15,7 +15,7 @@ from slimmer.files import join, parent, parents
 from slimmer.tar.reading import DIRECTORY, HARDLINK, SYMLINK, normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from slimmer.tar.reading import Header
 
@@ -73,12 +73,27 @@ def _with_those_above(found: set[bytes]) -> set[bytes]:
 class _Links:
     """The symlinks of a tree that is being unpacked."""
 
-    __slots__ = ("_below", "_targets", "get")
+    __slots__ = ("_below", "_taken", "_targets", "get", "through")
 
     def __init__(self) -> None:
         self._targets: dict[bytes, bytes] = {}
         self._below: dict[bytes, set[bytes]] = {}
         self.get = self._targets.get
+        self._taken: list[bytes] = []
+        self.through: dict[bytes, set[bytes]] = {}
+        """Each symlink that members were named through, and their real paths."""
+
+    def follow(self, path: bytes) -> bytes | None:
+        """Where a symlink leads, as `get` says it; it is noted for the next `arrived`."""
+        target = self._targets.get(path)
+        if target is not None:
+            self._taken.append(path)
+        return target
+
+    def arrived(self, path: bytes) -> None:
+        """The real path of the member whose way was followed."""
+        while self._taken:
+            self.through.setdefault(self._taken.pop(), set()).add(path)
 
     def put(self, path: bytes, target: bytes) -> None:
         self._targets[path] = target
@@ -103,22 +118,23 @@ class _Links:
 
 def behind_symlinks(
     layers: Sequence[Sequence[Header]],
-) -> tuple[Sequence[Sequence[Header]], list[tuple[int, int]]]:
+) -> tuple[Sequence[Sequence[Header]], list[tuple[int, int]], Mapping[bytes, frozenset[bytes]]]:
     """Members whose parent is a symlink, put where an unpacker puts them: behind it.
 
-    Also the layers in which that moved any, with the number of members. Needed where a layer was
+    Also the layers in which that moved any, with the number of members; and each symlink that
+    members or their hard links are named through, with the members' real paths. Needed where a layer was
     made without looking at those below it (`lib/x` over a base whose `lib` is a symlink to
     `usr/lib`): rare, so the common case costs one look at each name.
     """
     links = {header.path for headers in layers for header in headers if header.kind is SYMLINK}
     if not links:
-        return layers, []
+        return layers, [], {}
     folders: set[bytes] = set()
     for headers in layers:
         folders.update([parent(header.path) for header in headers])
         folders.update([parent(header.link) for header in headers if header.kind is HARDLINK])
     if links.isdisjoint(_with_those_above(folders)):
-        return layers, []
+        return layers, [], {}
     now = _Links()
     result: list[Sequence[Header]] = []
     moved: list[tuple[int, int]] = []
@@ -134,19 +150,21 @@ def behind_symlinks(
         if count:
             moved.append((number, count))
         result.append(placed)
-    return result, moved
+    through = {link: frozenset(paths) for link, paths in now.through.items()}
+    return result, moved, through
 
 
 def _placed(header: Header, now: _Links, folders: Collection[bytes]) -> Header:
     """A member as an unpacker places it, which may add a symlink to the tree or take some away."""
     directory, _, name = header.path.rpartition(b"/")
-    real = resolve(directory, now.get) if directory else directory
+    real = resolve(directory, now.follow) if directory else directory
     if real != directory:
         header = header._replace(path=join(real, name))
     if header.kind is HARDLINK:
         target, _, last = header.link.rpartition(b"/")
-        header = header._replace(link=join(resolve(target, now.get), last))
+        header = header._replace(link=join(resolve(target, now.follow), last))
     path = header.path
+    now.arrived(path)
     now.remove(path, below=header.kind is not DIRECTORY and path in folders)
     if header.kind is SYMLINK:
         now.put(path, header.link)
@@ -217,7 +235,7 @@ def mounted(layers: Sequence[Sequence[Header]]) -> set[tuple[int, int]]:
     exact: set[bytes] = set()
     covers: set[bytes] = set()
     for number in range(len(layers) - 1, -1, -1):
-        [headers], _ = behind_symlinks([layers[number]])
+        [headers], _, _ = behind_symlinks([layers[number]])
         gone = replaced(headers)
         last = {header.path: place for place, header in enumerate(headers) if place not in gone}
         covered: dict[bytes, bool] = {b"": False}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from slimmer.analysis.folders import WantedFolders
 from slimmer.names import printable
 from slimmer.tar.reading import DIRECTORY, FILE, SYMLINK
 
@@ -43,13 +44,10 @@ class Facts:
     def index(self) -> Index:
         return self.ledger.index
 
-    def stays(self, folder: bytes) -> bool:
-        """Whether a folder is wanted even when it is empty: a system package made it, or the
-        image starts in it."""
-        if folder == self.index.image.config.working_directory.encode().strip(b"/"):
-            return True
-        claim = self.ledger.claim_of.get(folder)
-        return claim is not None and claim.owner.kind in ("deb", "apk", "rpm", "system")
+    @cached_property
+    def stays(self) -> WantedFolders:
+        """Whether a folder is wanted even when it is empty."""
+        return WantedFolders(self.ledger)
 
     @cached_property
     def _sorted(self) -> Sequence[bytes]:

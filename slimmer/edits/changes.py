@@ -15,7 +15,7 @@ from slimmer.edits.links import Relinks, linked, relinked
 from slimmer.edits.order import ahead, repeated
 from slimmer.index import Index, LayerScan
 from slimmer.placement import OPAQUE, WHITEOUT
-from slimmer.tar.reading import DIRECTORY, HARDLINK
+from slimmer.tar.reading import DIRECTORY, HARDLINK, SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -79,6 +79,8 @@ class Changes:
 def _settled(index: Index, removed: set[bytes], stays: Callable[[bytes], bool]) -> set[bytes]:
     """The paths that leave: a folder leaves when nothing is left in it, and only then."""
     gone = {path for path in removed if path in index.visible}
+    # A layer's names that go through a symlink would lead elsewhere without it.
+    gone -= {link for link, paths in index.through.items() if not paths <= gone}
     if not gone:
         return gone
 
@@ -147,8 +149,11 @@ class _Asked:
         for names in linked(index):
             staying = [name for name in names if name[1].start not in drops[name[0]]]
             if 0 < len(staying) < len(names) and not any(
-                index.layer_of.get(header.path) == number
-                and index.visible[header.path].start == header.start
+                (number, header.start) in index.mount_shows
+                or (
+                    index.layer_of.get(header.path) == number
+                    and index.visible[header.path].start == header.start
+                )
                 for number, header in staying
             ):
                 for number, header in staying:
@@ -215,7 +220,8 @@ class _Asked:
         touched = {number for number in self._drops if any(one[number] for one in asked)}
         while True:
             for number in touched - tidied:
-                self._drops[number] |= repeated(self._index.layers[number].headers)
+                shown = {start for layer, start in self._index.mount_shows if layer == number}
+                self._drops[number] |= repeated(self._index.layers[number].headers) - shown
             tidied |= touched
             relinks = relinked(self._index, self._drops, tidied)
             touched = set(relinks) - tidied
@@ -250,17 +256,42 @@ class _Asked:
         drops.update([one.start for one in layer.whiteouts if not _needed(one.path, below)])
         markers = _markers(layer, drops, shields, below)
         drops -= markers
-        order = ahead(headers, drops, relinks.promotions)
+        promotions = relinks.promotions | self._behind_replaced(layer, drops)
+        order = ahead(headers, drops, promotions)
         drops.update([one.start for found in order.values() for one in found])
         return LayerEdit(
             frozenset(drops),
             splices,
             links,
-            relinks.promotions,
+            promotions,
             order,
             relinks.moved,
             frozenset(markers),
             additions,
+        )
+
+    def _behind_replaced(self, layer: LayerIndex, drops: set[int]) -> dict[int, bytes]:
+        """Members whose names go through a symlink that the same layer names again: by real
+        path, for the symlink is not written."""
+        through = self._index.through
+        links = (
+            [
+                header.path
+                for header in layer.headers
+                if header.path in through and header.kind is SYMLINK and header.start in drops
+            ]
+            if through
+            else []
+        )
+        behind = frozenset[bytes]().union(*(through[link] for link in links))
+        return (
+            {
+                header.start: header.path
+                for header in layer.headers
+                if header.path in behind and header.start not in drops
+            }
+            if behind
+            else {}
         )
 
 

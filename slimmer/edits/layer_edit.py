@@ -57,7 +57,8 @@ class LayerEdit:
     links: Mapping[int, bytes] = field(default_factory=dict)
     """Regular files that become a hard link to a path, and links that point to a new one."""
     promotions: Mapping[int, bytes] = field(default_factory=dict)
-    """First names that leave, and the path that carries their content on."""
+    """Members that are written under another path: first names that leave, by the one that carries
+    their content on; and those behind a symlink that is not written, by their real path."""
     ahead: Mapping[int, tuple[Header, ...]] = field(default_factory=dict)
     """Folders and whiteouts that are written right before a member, and not in their own place
     behind it: a member stands behind the folders on its way."""

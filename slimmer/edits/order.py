@@ -19,23 +19,14 @@ if TYPE_CHECKING:
 
 def repeated(headers: Sequence[Header]) -> set[int]:
     """Offsets of the members whose place a later member of the same layer takes."""
-    last: dict[bytes, Header] = {}
-    replaced: set[int] = set()
-    cut: dict[bytes, int] = {}
-    """Folders whose place something else took, and the offset at which it did."""
+    last: dict[bytes, int] = {}
+    earlier = {headers[number].start for number in replaced(headers)}
     for header in headers:
-        earlier = last.get(header.path)
-        if earlier is not None:
-            replaced.add(earlier.start)
-            if earlier.kind is DIRECTORY and header.kind is not DIRECTORY:
-                cut[header.path] = header.start
-        last[header.path] = header
-    for header in headers if cut else ():
-        path = header.path
-        while path := path[: max(path.rfind(b"/"), 0)]:
-            if cut.get(path, -1) > header.start:
-                replaced.add(header.start)
-    return replaced
+        start = last.get(header.path)
+        if start is not None:
+            earlier.add(start)
+        last[header.path] = header.start
+    return earlier
 
 
 def ahead(
