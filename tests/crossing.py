@@ -44,15 +44,15 @@ class Oddities:
     """Folders that stand behind what lies in them, or nowhere."""
     through: bool = True
     """Names that go through a symlink."""
-    filled: bool = False
+    filled: bool = True
     """Numbers that leave no room for the byte that ends a field."""
 
-    sparse: bool = False
+    sparse: bool = True
     """Sparse files as pax writes them."""
 
 
 ALL = Oddities()
-PLAIN = Oddities(across=False, twice=False, behind=False, through=False)
+PLAIN = Oddities(across=False, twice=False, behind=False, through=False, sparse=False)
 """What every engine loads."""
 
 

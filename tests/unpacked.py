@@ -188,15 +188,11 @@ def faults(tar: bytes, below: Iterable[bytes] = ()) -> list[str]:
     """What engines hold against a written layer: a path named twice, a folder behind what lies
     in it, a link ahead of its target. A link to a file of the tars `below` may name a path that
     its own layer names later, and so may a name that goes through a symlink of theirs."""
-    lower, symlinks = set(), set()
-    for one in below:
-        with tarfile.open(fileobj=io.BytesIO(one), errors="surrogateescape") as opened:
-            lower.update(member.name.strip("/") for member in opened)
-            symlinks.update(member.name.strip("/") for member in opened if member.issym())
+    lower = Tree(below)
     with tarfile.open(fileobj=io.BytesIO(tar), errors="surrogateescape") as opened:
         members = [(member.name.strip("/"), member) for member in opened.getmembers()]
-    folders = {path for path, member in members if member.isdir()} - symlinks
-    targets = {path for path, member in members if member.isreg()} - lower
+    folders = {path for path, member in members if member.isdir()}
+    targets = {path for path, member in members if member.isreg()}
     found: list[str] = []
     seen: set[str] = set()
     for path, member in members:
@@ -204,9 +200,13 @@ def faults(tar: bytes, below: Iterable[bytes] = ()) -> list[str]:
             found.append(f"{path} is named twice")
         parts = path.split("/")
         above = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
-        found += [f"{one} stands behind {path}" for one in sorted((folders & above) - seen)]
+        found += [
+            f"{one} stands behind {path}"
+            for one in sorted((folders & above) - seen)
+            if (node := lower.at(one)) is None or node.kind != "symlink"
+        ]
         link = member.linkname.strip("/")
-        if member.islnk() and link in targets - seen:
+        if member.islnk() and link in targets - seen and lower.at(link) is None:
             found.append(f"{path} stands before {link}, which it links to")
         seen.add(path)
     return found
