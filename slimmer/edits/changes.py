@@ -225,7 +225,10 @@ class _Asked:
             tidied |= touched
             relinks = relinked(self._index, self._drops, tidied)
             touched = set(relinks) - tidied
-            if not touched:
+            spent = {number: one.spent for number, one in relinks.items() if one.spent}
+            for number, starts in spent.items():
+                self._drops[number] |= starts
+            if not touched and not spent:
                 return relinks
 
     def _edit(

@@ -44,11 +44,13 @@ class Relinks:
     """Where the content of each moved file was."""
     leaving: set[int] = field(default_factory=set)
     """Links that are written elsewhere than in their own place."""
+    spent: set[int] = field(default_factory=set)
+    """Names of a file that moved on to another layer before this one's are seen."""
     late: list[Header] = field(default_factory=list)
     """Links that stood before what they link to, and are written behind everything else."""
 
     def __bool__(self) -> bool:
-        return bool(self.links or self.promotions or self.moved or self.late)
+        return bool(self.links or self.promotions or self.moved or self.late or self.spent)
 
 
 def relinked(
@@ -67,7 +69,7 @@ def relinked(
             for number, header in names
         ):
             continue
-        carriers: list[tuple[bytes, int]] = []
+        carriers: list[tuple[int, Header, int]] = []
         """Names that stay in the layers so far, and the layer that hides each."""
         for number, members in _by_layer(names):
             staying = [header for header in members if header.start not in drops[number]]
@@ -77,9 +79,13 @@ def relinked(
             if number == names[0][0]:
                 _within(relinks, names[0][1], staying, folders.of(number), number in touched)
             else:
-                shown = {path for path, hidden in carriers if hidden > number}
+                shown = {header.path for _, header, hidden in carriers if hidden > number}
                 _from_below(relinks, names[0], staying, shown, index)
-            carriers += [(header.path, until(number, header)) for header in staying]
+                if relinks.moved.keys() & {header.start for header in staying}:
+                    for lower, header, _ in carriers:
+                        result[lower].spent.add(header.start)
+                    carriers.clear()
+            carriers += [(number, header, until(number, header)) for header in staying]
     return {number: relinks for number, relinks in result.items() if relinks}
 
 
