@@ -83,6 +83,8 @@ class _Layer:
     members: list[bytes] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     """Real paths that this layer has named."""
+    marked: set[str] = field(default_factory=set)
+    """Folders on the way to this layer's whiteouts: they stay folders in it."""
     nodes: list[Node] = field(default_factory=list)
     """What this layer has put into the tree."""
 
@@ -115,6 +117,8 @@ class _Layer:
             marker = f"{directory}/.wh.{name}" if directory else f".wh.{name}"
             if node.kind == "directory" and self.draw(st.booleans()):
                 marker = f"{path}/.wh..wh..opq"
+            parts = marker.split("/")
+            self.marked.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
             tar = _raw(tarfile.TarInfo(marker))
             self.tree.add(tar + END)
             yield tar
@@ -129,7 +133,10 @@ class _Layer:
         if place in self.names and not (self.odd.twice and old is not None):
             return
         kind = self.draw(st.sampled_from("ds" if path in TOPS else "ffffllllldsp"))
-        if old is not None and old.kind == "directory" and kind != "d" and old.children:
+        if kind != "d" and (
+            place in self.marked
+            or (old is not None and old.kind == "directory" and bool(old.children))
+        ):
             return
         info, content = self.made(kind, path, old)
         if info is None:

@@ -52,7 +52,7 @@ class Tree:
 
     def add(self, tar: bytes) -> None:
         """Unpack one more layer; whiteouts act on the layers below it, wherever they stand."""
-        with tarfile.open(fileobj=io.BytesIO(tar), errors="surrogateescape") as opened:
+        with tarfile.open(fileobj=io.BytesIO(tar), mode="r:", errors="surrogateescape") as opened:
             members = opened.getmembers()
             for member in members:
                 self._hide(member.name.strip("/"))
@@ -189,7 +189,7 @@ def faults(tar: bytes, below: Iterable[bytes] = ()) -> list[str]:
     in it, a link ahead of its target. A link to a file of the tars `below` may name a path that
     its own layer names later, and so may a name that goes through a symlink of theirs."""
     lower = Tree(below)
-    with tarfile.open(fileobj=io.BytesIO(tar), errors="surrogateescape") as opened:
+    with tarfile.open(fileobj=io.BytesIO(tar), mode="r:", errors="surrogateescape") as opened:
         members = [(member.name.strip("/"), member) for member in opened.getmembers()]
     folders = {path for path, member in members if member.isdir()}
     targets = {path for path, member in members if member.isreg()}
@@ -214,5 +214,5 @@ def faults(tar: bytes, below: Iterable[bytes] = ()) -> list[str]:
 
 def stored(tar: bytes) -> int:
     """Σ sizes of a layer's regular files, as the headers say them."""
-    with tarfile.open(fileobj=io.BytesIO(tar), errors="surrogateescape") as opened:
+    with tarfile.open(fileobj=io.BytesIO(tar), mode="r:", errors="surrogateescape") as opened:
         return sum(member.size for member in opened.getmembers() if member.isreg())

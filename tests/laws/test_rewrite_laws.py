@@ -354,7 +354,8 @@ def test_an_independent_unpacker_finds_exactly_what_was_planned(
     written = [b"".join(layer.chunks()) for layer in draft.layers]
 
     after = Tree(written)
-    assert expected == after.rows()
+    rows = after.rows()
+    assert not {path for path in {*rows, *expected} if rows.get(path) != expected.get(path)}
     assert changes.after.rootfs == after.size
     assert draft.unpacked == sum(map(stored, written))
     for number, tar in enumerate(written):
