@@ -122,7 +122,8 @@ def behind_symlinks(
     """Members whose parent is a symlink, put where an unpacker puts them: behind it.
 
     Also the layers in which that moved any, with the number of members; and each symlink that
-    members or their hard links are named through, with the members' real paths. Needed where a layer was
+    members or their hard links are named through, with the members' real paths. Needed where a
+    layer was
     made without looking at those below it (`lib/x` over a base whose `lib` is a symlink to
     `usr/lib`): rare, so the common case costs one look at each name.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimmer.placement import OPAQUE, WHITEOUT
+from slimmer.placement import OPAQUE, WHITEOUT, replaced
 from slimmer.tar.reading import DIRECTORY, FILE
 
 if TYPE_CHECKING:

@@ -382,7 +382,8 @@ def test_what_was_slimmed_has_nothing_more_to_drop(tars: list[bytes], data: st.D
     assert 0 == sum(one.size for _, one in after.droppable())
     assert after.unpacked == changes.after.unpacked
     assert after.unpacked <= before.unpacked - promised
-    assert after.unpacked == after.rootfs, "no byte is left that nobody sees"
+    # A mount of the layers shows some of what the specification hides: that stays.
+    assert before.mount_shows or after.unpacked == after.rootfs
 
 
 def test_history_and_runtime_config_are_carried_and_say_what_happened():
