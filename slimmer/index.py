@@ -243,13 +243,20 @@ class Index:
         specification hides it. Where one in its turn hides what lay below a folder of its name,
         an edit leaves a whiteout in its place.
         """
+        shown = self.mount_shows
+        shown |= {
+            (file.layer, file.holder.start)
+            for files in (self.files.held.values() if shown else ())
+            for file in files
+            if any((number, link.start) in shown for number, link in file.links)
+        }
         for layer in self.layers:
             for hidden in layer.hidden:
                 header = hidden.header
                 if (
                     header.kind in (FILE, HARDLINK)
                     and hidden.size == header.size
-                    and (layer.number, header.start) not in self.mount_shows
+                    and (layer.number, header.start) not in shown
                 ):
                     yield layer.number, hidden
 
