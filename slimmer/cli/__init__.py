@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from slimmer.cli.help import Help
+from slimmer.cli.output import keep_inputs
 from slimmer.cli.terminal import Terminal
 from slimmer.errors import SlimmerError
 from slimmer.signals import unwinding
@@ -107,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     try:
         options = parser(words[0] if words else None).parse_args(words)
+        keep_inputs(options)
         with unwinding():
             code: int = options.run(options, terminal)
         sys.stdout.flush()

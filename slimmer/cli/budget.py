@@ -131,6 +131,7 @@ def run(options: Namespace, terminal: Terminal) -> int:
         raise SlimmerError(
             "no image is named", hint="slimmer budget IMAGE --max 4GB, or image = … in slimmer.toml"
         )
+    output.keep_inputs(options, image)
     wanted = _options(options, settings)
     limits_of(wanted)  # what is wrong about them is said before the image is read
     files = source_files(wanted)

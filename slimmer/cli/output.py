@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from slimmer.errors import SlimmerError
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from slimmer.cli.terminal import Terminal
     from slimmer.formats.console import Display
 
@@ -31,6 +33,27 @@ def display(terminal: Terminal, path: str | None = None) -> Display:
 
     to_file = path not in (None, "-")
     return Display(terminal.width, terminal.colour and not to_file, terminal.unicode or to_file)
+
+
+INPUTS = ("image", "old", "new", "before", "after", "baseline", "plan", "log", "dockerfile")
+"""Options that name what a command reads."""
+
+
+def keep_inputs(options: Namespace, *more: str) -> None:
+    """Raise SlimmerError where an output of the options would take the place of what they read.
+
+    `more` are references that the options do not hold.
+    """
+    outputs = getattr(options, "outputs", None) or getattr(options, "output", None) or ()
+    outputs = [outputs] if isinstance(outputs, str) else outputs
+    if outputs:
+        from slimmer.app.inputs import keep_apart
+
+        read = [getattr(options, name, None) for name in INPUTS]
+        keep_apart(
+            (name for name in outputs if name != "-"),
+            (*more, *(name for name in read if isinstance(name, str))),
+        )
 
 
 def replace(path: Path, content: bytes) -> None:

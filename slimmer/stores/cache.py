@@ -10,6 +10,7 @@ import gc
 import hashlib
 import marshal
 import os
+import re
 import sys
 import tempfile
 from itertools import repeat
@@ -31,8 +32,14 @@ FORMAT = f"1.{marshal.version}.{sys.version_info[0]}.{sys.version_info[1]}"
 MAGIC = b"slimmer cache 1\n"
 ABANDONED = 3600
 """Seconds after which a file that is being written belongs to a process that was killed."""
+PART = ".slimmer-"
+"""How the name of a file begins that is being written."""
 CHECK = 32
 """Bytes of the checksum that stands before the content."""
+
+
+_OWN = re.compile(r"[0-9a-f]{40}\.bin").fullmatch
+"""Names of entries. Others may keep files in the folder that the user named: they stay."""
 
 
 class Cache:
@@ -75,7 +82,7 @@ class Cache:
             return
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd, beside = tempfile.mkstemp(prefix=".", suffix=".part", dir=self._folder)
+            fd, beside = tempfile.mkstemp(prefix=PART, suffix=".part", dir=self._folder)
             try:
                 with os.fdopen(fd, "wb") as file:
                     file.write(MAGIC)
@@ -98,9 +105,9 @@ class Cache:
             for entry in found:
                 with contextlib.suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
-                    if entry.name.endswith(".bin"):
+                    if _OWN(entry.name):
                         entries.append((status.st_mtime, status.st_size, entry.path))
-                    elif entry.name.endswith(".part"):
+                    elif entry.name.startswith(PART) and entry.name.endswith(".part"):
                         parts.append((status.st_mtime, entry.path))
         # An entry was just put there, so the newest one tells the time.
         newest = max(entries, default=(0.0, 0, ""))[0]

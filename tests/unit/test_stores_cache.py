@@ -94,12 +94,25 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path):
 
 
 def test_leftovers_of_a_killed_process_go(tmp_path: Path):
-    left = tmp_path / ".old.part"
+    left = tmp_path / ".slimmer-old.part"
     left.write_bytes(b"half")
     os.utime(left, (0, 0))
     Cache(tmp_path).put("key", b"content")
 
     assert not left.exists()
+
+
+def test_what_others_keep_in_the_folder_stays(tmp_path: Path):
+    others = [tmp_path / name for name in ("model.bin", "notes.part", ".other.part", "x" * 40)]
+    for other in others:
+        other.write_bytes(b"x" * 5000)
+        os.utime(other, (0, 0))
+    cache = Cache(tmp_path, limit=1000)
+    for number in range(20):
+        cache.put(f"key {number}", os.urandom(400))
+
+    assert all(other.read_bytes() == b"x" * 5000 for other in others)
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.bin") if path != others[0]) <= 1000
 
 
 def test_nobody_else_may_look_into_it(tmp_path: Path):
