@@ -5,17 +5,24 @@ from __future__ import annotations
 import ast
 import io
 import tarfile
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proofs import looked
 from thorough import examples
-from tiny import image, layer
+from tiny import Bytes, image, layer
 
 import slimmer.proof.tree
 from slimmer.proof.tree import FIELDS, Tree, read, shown
+from slimmer.tar.reading import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def tree(*tars: bytes, contents: bool = False) -> Tree:
@@ -178,3 +185,21 @@ def test_contents_are_read_once_and_checked():
 
     digests = {found.digest(found.members[name]) for name in (b"a", b"b")}
     assert 2 == len(digests - {None})
+
+
+class Pieces(Bytes):
+    """A medium that hands out no more at a time than it holds in one piece."""
+
+    @contextmanager
+    def walkable(self) -> Iterator[Any]:
+        pieces = [self.tar[at : at + 300] for at in range(0, len(self.tar), 300)]
+        yield Stream(iter(pieces))
+
+
+def test_it_reads_a_stream_without_going_back():
+    tars = [layer({"d/" + "n" * 120: b"x" * 512, "a": b"", "b": b"y" * 700}, links={"c": "a"})]
+    plain = image(*tars)
+    one = replace(plain.layers[0], content=Pieces(tars[0]))
+
+    assert read(plain, {}).members == read(replace(plain, layers=(one,)), {}).members
+    assert () == read(replace(plain, layers=(one,)), {}).layers[0].odd
