@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimmer.proof import behaviour, config, differences, entry, resolution, tree
+from slimmer.proof import behaviour, config, differences, entry, reading, resolution
 from slimmer.proof.differences import NOTHING, Promise
 from slimmer.proof.faults import Fault, Verdict
 from slimmer.proof.losses import Losses
@@ -112,13 +112,13 @@ def _trees(before: Facts, after: Facts, contents: bool, told: Told) -> tuple[Tre
 
     known: dict[str, LayerTree] = {}
     two, one = after.index.image, before.index.image
-    result = tree.read(two, known, contents=contents, judged=True, told=read)
-    return tree.read(one, known, contents=contents, told=read), result
+    result = reading.read(two, known, contents=contents, judged=True, told=read)
+    return reading.read(one, known, contents=contents, told=read), result
 
 
 def unreadable(after: Image) -> Verdict:
     """What is wrong with the tars of a result that could not be looked at any further."""
-    result = tree.read(after, {}, judged=True)
+    result = reading.read(after, {}, judged=True)
     return Verdict(
         tuple(
             Fault("tar", f"layer {number}", what)
