@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from slimmer.analysis.facts import Facts
     from slimmer.attribution import Claim, Owner
-    from slimmer.plan.proposals import Ask
+    from slimmer.plan.proposals import Ask, Asked
     from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
 
@@ -39,41 +39,30 @@ class RemoveDistribution:
     def propose(
         self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
     ) -> Iterator[Step | Refusal]:
-        graph = facts.graph
         if not rule.selector.owners:
             return  # nobody means all of them
-        selected = {
-            owner
-            for owner in graph.distributions
-            if owner.kind == "pip" and rule.selector.owner(owner)
-        }
-        if dict(rule.options).get("closure"):
-            selected |= {
-                other
-                for owner in selected
-                for other in graph.leaves_with(owner)
-                if other.kind == "pip"
-            }
-        ignored = Globs(dict(rule.options).get("ignore", ()))
+        options = dict(rule.options)
+        selected = _selected(facts, rule, closure=bool(options.get("closure")))
+        ignored = Globs(options.get("ignore", ()))
         files = _files(facts, selected)
         leaving = set(selected)
-        asked = None
+        asked: Asked | None = None
         while leaving:
             denied = _held(protection, leaving, files, ignored)
-            if not denied:
-                asked = ask(
-                    (path for owner in sorted(leaving) for path in files[owner]),
-                    {printable(str(owner)): files[owner] for owner in leaving},
-                )
-                held = {facts.ledger.owner(path) for path in asked.held} & leaving
-                if not held:
-                    break
-                leaving -= held
-                continue
             for owner, (guard, evidence) in sorted(denied.items()):
                 size = facts.freed(files[owner])
                 yield Refusal(rule.name, printable(str(owner)), guard, evidence, size)
             leaving -= denied.keys()
+            if denied:
+                continue
+            asked = ask(
+                (path for owner in sorted(leaving) for path in files[owner]),
+                {printable(str(owner)): files[owner] for owner in leaving},
+            )
+            held = {facts.ledger.owner(path) for path in asked.held} & leaving
+            if not held:
+                break
+            leaving -= held
         for group in _groups(facts, leaving):
             paths = frozenset(path for owner in group for path in files[owner])
             size = facts.freed(paths)
@@ -105,6 +94,18 @@ class RemoveDistribution:
         if not whole.issuperset(step.removes):
             raise PlanError(f"the step {step.id} names files of other distributions")
         return step
+
+
+def _selected(facts: Facts, rule: Rule, *, closure: bool) -> set[Owner]:
+    """The distributions that a rule names; with `closure` all that only they keep, too."""
+    graph = facts.graph
+    named = {
+        owner for owner in graph.distributions if owner.kind == "pip" and rule.selector.owner(owner)
+    }
+    if not closure:
+        return named
+    behind = (other for owner in named for other in graph.leaves_with(owner))
+    return named | {other for other in behind if other.kind == "pip"}
 
 
 def _files(facts: Facts, owners: Collection[Owner]) -> dict[Owner, list[bytes]]:

@@ -71,18 +71,8 @@ class CutDeviceCode:
             except ElfError:
                 continue
             if pruned.left_alone:
-                yield Refusal(
-                    rule.name,
-                    path.decode("utf-8", "surrogateescape"),
-                    "understood",
-                    "; ".join(pruned.left_alone[:3])
-                    + (
-                        f" and {len(pruned.left_alone) - 3} more"
-                        if len(pruned.left_alone) > 3
-                        else ""
-                    ),
-                    0,
-                )
+                name = path.decode("utf-8", "surrogateescape")
+                yield Refusal(rule.name, name, "understood", _left_alone(pruned), 0)
             if pruned.splice.size < size or (
                 options.get("mode") == "zero" and pruned.before_by_arch != pruned.after_by_arch
             ):
@@ -117,6 +107,11 @@ def _cutter(options: dict[str, Any]) -> Callable[[Read, int], Pruned]:
     gpus: tuple[Gpu, ...] = tuple(parse_gpus(str(options.get("gpus", ""))))
     mode: Mode = "zero" if options.get("mode") == "zero" else "shrink"
     return lambda read, size: device_code.prune(read, size, gpus, mode)
+
+
+def _left_alone(pruned: Pruned) -> str:
+    more = len(pruned.left_alone) - 3
+    return "; ".join(pruned.left_alone[:3]) + (f" and {more} more" if more > 0 else "")
 
 
 def _told(cuts: Iterable[Pruned]) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from slimmer.actions.swap.wheels import Target
     from slimmer.analysis.facts import Facts
-    from slimmer.attribution import Claim
+    from slimmer.attribution import Claim, Owner
     from slimmer.plan.protection import Protection
 
 _TOOLS = ("pip", "setuptools", "wheel")
@@ -77,29 +77,10 @@ def leaving_with(
     site = site_of(gone[0])
     claims = [claim for claim in installed_in(facts) if site_of(claim) == site]
     before, after = _graphs(facts, claims, heirs, gone)
-    roots = {
-        owner
-        for owner in after.distributions
-        if owner.name in _TOOLS
-        or protection.keeps_owner(owner)
-        or owner in {heir.owner for heir in heirs.values()}
-    }
-    extras = _cuda_extras(gone)
-    roots.update(
-        owner
-        for owner in after.roots
-        if owner in before.roots
-        and (owner.name not in extras or before.distributions[owner].requested)
-    )
+    roots = _roots(protection, before, after, heirs, gone)
     stays: list[str] = []
     while True:
-        reached = set(roots)
-        todo = list(roots)
-        while todo:
-            for other in after.distributions[todo.pop()].requires:
-                if other not in reached:
-                    reached.add(other)
-                    todo.append(other)
+        reached = _reached(after, roots)
         leaving = [
             claim
             for claim in claims
@@ -120,6 +101,39 @@ def leaving_with(
             f"{owner} stays, {printable(path)} is to be kept"
             for owner, path in sorted(held.items())
         ]
+
+
+def _roots(
+    protection: Protection,
+    before: DependencyGraph,
+    after: DependencyGraph,
+    heirs: Mapping[Claim, Claim],
+    gone: Iterable[Claim],
+) -> set[Owner]:
+    """What stays whether anything requires it or not."""
+    new = {heir.owner for heir in heirs.values()}
+    extras = _cuda_extras(gone)
+    return {
+        owner
+        for owner in after.distributions
+        if owner.name in _TOOLS or owner in new or protection.keeps_owner(owner)
+    } | {
+        owner
+        for owner in after.roots
+        if owner in before.roots
+        and (owner.name not in extras or before.distributions[owner].requested)
+    }
+
+
+def _reached(graph: DependencyGraph, roots: Iterable[Owner]) -> set[Owner]:
+    reached = set(roots)
+    todo = list(reached)
+    while todo:
+        for other in graph.distributions[todo.pop()].requires:
+            if other not in reached:
+                reached.add(other)
+                todo.append(other)
+    return reached
 
 
 def _cuda_extras(gone: Iterable[Claim]) -> set[str]:

@@ -133,6 +133,43 @@ def replacement(
     for old in olds:
         must_be_whole(protection, old.claim)
     read = _Read.of(facts, [old.claim for old in olds])
+    found = _found(facts, olds, wheels, read)
+    heirs = {old.claim: _heir(old.claim, wheel) for old, wheel, _ in found if wheel is not None}
+    made = [
+        _installed(facts, old.claim, wheel, read, options)
+        for old, wheel, _ in found
+        if wheel is not None
+    ]
+    additions = [addition for _, done in made for addition in done.additions]
+    added = {addition.header.path for addition in additions}
+    leaving, stays = leaving_with(protection, [old.claim for old in olds], heirs, added)
+    gone = [*(old.claim for old in olds), *leaving]
+    removes = removed_with(facts, gone, added)
+    must_not_meet(facts, added, removes)
+    must_resolve(facts, heirs, gone, found[0][2])
+    _must_be_missed_by_nothing(protection, removes, added)
+    # Folders that are emptied are named, too, so that a plan file can name them as a whole.
+    removed = Changes.of(facts.index, removes, stays=facts.stays).removed
+    after = Changes.of(facts.index, removed, additions=additions, stays=facts.stays).after
+    for scheme, done in made:
+        there = {**after.visible, **{one.header.path: one.header for one in additions}}
+        additions += folders(scheme, done.additions, there, facts.index.visible)
+    return Replacement(
+        tuple(sorted(removed)),
+        tuple(additions),
+        tuple((old, wheel) for old, wheel, _ in found),
+        tuple(claim.owner for claim in leaving),
+        tuple(stays),
+        sum(addition.header.size for addition in additions),
+        sum(len(done.left_out) for _, done in made),
+        sum(done.trimmed for _, done in made),
+    )
+
+
+def _found(
+    facts: Facts, olds: Sequence[Old], wheels: Wheels, read: _Read
+) -> list[tuple[Old, Wheel | None, Target]]:
+    """The wheel for each distribution, None for what leaves without one, and what it has to fit."""
     found: list[tuple[Old, Wheel | None, Target]] = []
     for old in olds:
         target = Target.of(facts, old.claim, read.tags[old.claim])
@@ -141,74 +178,53 @@ def replacement(
         except Forbidden as no:
             if old is olds[0]:
                 raise
-            together = f"{old.claim.owner} only works with its own kind of {first.owner.name}"
+            first = olds[0].claim.owner.name
+            together = f"{old.claim.owner} only works with its own kind of {first}"
             raise Forbidden(no.guard, f"{together}, and {no.evidence}") from None
         found.append((old, wheel, target))
-    heirs = {
-        old.claim: replace(
-            old.claim,
-            owner=Owner("pip", wheel.name, str(wheel.version)),
-            requires=wheel.requires,
-            provides=wheel.provides,
-        )
-        for old, wheel, _ in found
-        if wheel is not None
-    }
+    return found
+
+
+def _heir(claim: Claim, wheel: Wheel) -> Claim:
+    """What the ledger will say in the place of a claim."""
+    owner = Owner("pip", wheel.name, str(wheel.version))
+    return replace(claim, owner=owner, requires=wheel.requires, provides=wheel.provides)
+
+
+def _installed(
+    facts: Facts, claim: Claim, wheel: Wheel, read: _Read, options: Mapping[str, Any]
+) -> tuple[InstallScheme, Installed]:
+    """A wheel installed to where a distribution is, without what is not wanted there."""
+    scheme = _scheme(facts, claim, wheel, read)
     excluded = Globs(texts(options.get("exclude")))
-    installed: list[Installed] = []
-    additions: list[Addition] = []
-    places: list[InstallScheme] = []
-    for old, wheel, _ in found:
-        if wheel is None:
-            continue
-        place = _place(facts, old.claim, wheel, read)
-        above = _Above.of(facts, place.layer)
-        done = install(
-            wheel,
-            place,
-            requested=old.claim.metadata + b"/REQUESTED" in facts.index.visible,
-            wanted=lambda path, above=above: path not in excluded and not above.hides(path),  # type: ignore[misc]
-            trim=symbols.strip if options.get("strip") else None,
-        )
-        if done.device_code:
-            raise Forbidden("cpu-build", f"{wheel.file_name} holds GPU code: {done.device_code[0]}")
-        installed.append(done)
-        additions += done.additions
-        places.append(place)
-    added = {addition.header.path for addition in additions}
-    leaving, stays = leaving_with(protection, [old.claim for old in olds], heirs, added)
-    removes = removed_with(facts, [*(old.claim for old in olds), *leaving], added)
+    above = _Above.of(facts, scheme.layer)
+    done = install(
+        wheel,
+        scheme,
+        requested=claim.metadata + b"/REQUESTED" in facts.index.visible,
+        wanted=lambda path: path not in excluded and not above.hides(path),
+        trim=symbols.strip if options.get("strip") else None,
+    )
+    if done.device_code:
+        raise Forbidden("cpu-build", f"{wheel.file_name} holds GPU code: {done.device_code[0]}")
+    return scheme, done
+
+
+def _must_be_missed_by_nothing(
+    protection: Protection, removes: frozenset[bytes], added: Collection[bytes]
+) -> None:
+    """What leaves is neither kept, nor linked, nor what a symlink leads to."""
+    facts = protection.facts
     held = sorted(path for path in removes if path not in added and is_held(protection, path))
     if held:
         raise Forbidden("keep", f"{printable(held[0])} is to be kept")
-    must_not_meet(facts, added, removes)
-    must_resolve(facts, heirs, [*(old.claim for old in olds), *leaving], found[0][2])
     lost = facts.linkage.lost(removes, added)
     if lost:
         need, _ = lost[0]
-        raise Forbidden(
-            "nothing-links",
-            f"{need} and would not find it any more"
-            + (f", and {len(lost) - 1} more" if len(lost) > 1 else ""),
-        )
-    for link, end, _ in dangling(facts, removes - added):
+        more = f", and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise Forbidden("nothing-links", f"{need} and would not find it any more{more}")
+    for link, end, _ in dangling(facts, removes.difference(added)):
         raise Forbidden("nothing-links", f"{printable(link)} leads to {printable(end)}")
-    # Folders that are emptied are named, too, so that a plan file can name them as a whole.
-    removed = Changes.of(facts.index, removes, stays=facts.stays).removed
-    after = Changes.of(facts.index, removed, additions=additions, stays=facts.stays).after
-    for place, done in zip(places, installed, strict=True):
-        there = {**after.visible, **{one.header.path: one.header for one in additions}}
-        additions += folders(place, done.additions, there, facts.index.visible)
-    return Replacement(
-        tuple(sorted(removed)),
-        tuple(additions),
-        tuple((old, wheel) for old, wheel, _ in found),
-        tuple(claim.owner for claim in leaving),
-        tuple(stays),
-        sum(addition.header.size for addition in additions),
-        sum(len(done.left_out) for done in installed),
-        sum(done.trimmed for done in installed),
-    )
 
 
 class _Read(NamedTuple):
@@ -299,7 +315,7 @@ def _file_name(name: str, version: str, target: Target, tags: Sequence[str]) -> 
     return f"{name.replace('-', '_')}-{version}-{best}.whl"
 
 
-def _place(facts: Facts, claim: Claim, wheel: Wheel, read: _Read) -> InstallScheme:
+def _scheme(facts: Facts, claim: Claim, wheel: Wheel, read: _Read) -> InstallScheme:
     """Where a new wheel goes, and how its files look: as those of the old one did."""
     index = facts.index
     visible = index.visible

@@ -238,14 +238,22 @@ def _outcomes(
     asked = ask(gone, {target: gone})
     if asked.held:
         return
+    yield in_doubt(_step(facts, rule, target, swap, several=several, told=told), asked.doubts(gone))
+
+
+def _step(
+    facts: Facts, rule: Rule, target: str, swap: Replacement, *, several: bool, told: bool
+) -> Step:
+    """A swap that nothing forbids, with what a plan file has to say of it."""
     changes = Changes.of(facts.index, swap.removes, additions=swap.additions, stays=facts.stays)
     size_of = facts.ledger.size_of
+    options = dict(rule.options)
     entries = [_entry(one, wheel, several=several) for one, wheel in swap.wheels]
     chosen: dict[str, Any] = dict(entries[0])
     if len(entries) > 1:
         chosen["companions"] = entries[1:]
     chosen |= {key: options[key] for key in ("strip", "exclude") if options.get(key)}
-    step = Step(
+    return Step(
         rule.name,
         rule.action,
         target,
@@ -259,7 +267,6 @@ def _outcomes(
         disturbs=sum(size_of.get(path, 0) for path in swap.removes),
         options=tuple(sorted(chosen.items())),
     )
-    yield in_doubt(step, asked.doubts(gone))
 
 
 def _entry(old: Old, wheel: Wheel | None, *, several: bool) -> dict[str, str]:
