@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from slimmer.categories import Category, file_category, folder_category
 from slimmer.ecosystems.python import source_of
+from slimmer.files import parent
 from slimmer.tar.reading import DIRECTORY, FILE, HARDLINK
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class Claim:
     """Folder (or file) of the image that says what was installed: `.dist-info`, `.egg-info` …"""
     provides: tuple[str, ...] = ()
     """Further names under which the owner meets a requirement, as its metadata writes them."""
+
+    @property
+    def site(self) -> bytes:
+        """The folder that a Python distribution is installed to: around its metadata's folder."""
+        return parent(self.metadata)
 
     def __repr__(self) -> str:
         return f"Claim({str(self.owner)!r}, {len(self.files)} files, {len(self.trees)} trees)"

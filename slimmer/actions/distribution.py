@@ -11,7 +11,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimmer.analysis.dependencies import site_of
 from slimmer.analysis.symlinks import dangling
 from slimmer.names import printable
 from slimmer.plan.budget import PlanError
@@ -189,7 +188,7 @@ def _modules(facts: Facts, owners: Collection[Owner]) -> dict[str, Owner]:
 
 def _names(claim: Claim) -> Iterable[tuple[str, ...]]:
     """The modules of a distribution's record, by their parts."""
-    site = site_of(claim) + b"/"
+    site = claim.site + b"/"
     found: dict[tuple[str, ...], None] = {}
     for path in claim.files:
         if not path.startswith(site) or not path.endswith((b".py", b".so")):

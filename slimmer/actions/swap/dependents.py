@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slimmer.actions.swap.wheels import CUDA_NAME
-from slimmer.analysis.dependencies import DependencyGraph, site_of
+from slimmer.analysis.dependencies import DependencyGraph
 from slimmer.ecosystems.python import Requirement
 from slimmer.names import one_line, printable
 from slimmer.plan.protection import LICENCES
@@ -74,8 +74,8 @@ def leaving_with(
     """Distributions that nothing requires any more once the new wheels are in; and what stays
     of them because it is to be kept."""
     facts = protection.facts
-    site = site_of(gone[0])
-    claims = [claim for claim in installed_in(facts) if site_of(claim) == site]
+    site = gone[0].site
+    claims = [claim for claim in installed_in(facts) if claim.site == site]
     before, after = _graphs(facts, claims, heirs, gone)
     roots = _roots(protection, before, after, heirs, gone)
     stays: list[str] = []
@@ -222,7 +222,7 @@ def must_resolve(
 ) -> None:
     """What remains finds what it requires, as `pip check` has it."""
     claims = installed_in(facts)
-    site = site_of(gone[0])
+    site = gone[0].site
     environment = target.environment()
     after = [heirs.get(claim, claim) for claim in claims if claim in heirs or claim not in gone]
     known = _broken(claims, site, environment)
@@ -237,7 +237,7 @@ def _broken(
     """Requirements that do not hold: who requires what → what there is."""
     installed: dict[str, str] = {}
     for claim in claims:
-        if site_of(claim) == site or claim.owner.name not in installed:
+        if claim.site == site or claim.owner.name not in installed:
             installed[claim.owner.name] = claim.owner.version
     broken: dict[tuple[str, str], str] = {}
     for claim in claims:

@@ -26,7 +26,6 @@ from slimmer.actions.swap.wheels import (
     Wheel,
     Wheels,
 )
-from slimmer.analysis.dependencies import site_of
 from slimmer.analysis.symlinks import dangling
 from slimmer.attribution import Claim, Owner
 from slimmer.ecosystems import scripts
@@ -241,7 +240,7 @@ class _Read(NamedTuple):
         visible = facts.index.visible
         for claim in claims:
             about[claim.metadata + b"/WHEEL"] = claim
-            inside = site_of(claim) + b"/"
+            inside = claim.site + b"/"
             scripts += [
                 path
                 for path in claim.files
@@ -319,7 +318,7 @@ def _scheme(facts: Facts, claim: Claim, wheel: Wheel, read: _Read) -> InstallSch
     """Where a new wheel goes, and how its files look: as those of the old one did."""
     index = facts.index
     visible = index.visible
-    site = site_of(claim)
+    site = claim.site
     record = visible[claim.metadata + b"/RECORD"]
     plain = visible.get(claim.metadata + b"/METADATA", record)
     folder = visible.get(claim.metadata)

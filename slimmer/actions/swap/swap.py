@@ -28,7 +28,6 @@ from slimmer.actions.swap.replacement import (
     texts,
 )
 from slimmer.actions.swap.wheels import CUDA_NAME, Wheel, WheelError, Wheels
-from slimmer.analysis.dependencies import site_of
 from slimmer.edits.changes import Changes
 from slimmer.names import one_line, printable
 from slimmer.plan.budget import PlanError
@@ -182,7 +181,7 @@ def _candidates(
                 swap = Old(
                     claim, Family(name, ""), request or requests.get("jax", SwapRequest(name))
                 )
-                plugins.setdefault(site_of(claim), []).append(swap)
+                plugins.setdefault(claim.site, []).append(swap)
             continue
         family = families.get(name)
         if request is None and (family is None or not proposed or not is_cuda(facts, claim)):
@@ -194,7 +193,7 @@ def _candidates(
         olds = [Old(claim, family, request or SwapRequest(name))]
         for other in installed_in(facts):
             companion = other.owner.name
-            if companion in family.companions and site_of(other) == site_of(claim):
+            if companion in family.companions and other.site == claim.site:
                 if other.owner.version.endswith(f"+{family.local}"):
                     continue
                 olds.append(
@@ -221,7 +220,7 @@ def _outcomes(
     facts = protection.facts
     old = olds[0].claim
     several = sum(claim.owner == old.owner for claim in installed_in(facts)) > 1
-    target = printable(str(old.owner)) + (f" in {printable(site_of(old))}" if several else "")
+    target = printable(str(old.owner)) + (f" in {printable(old.site)}" if several else "")
     options = dict(rule.options)
     try:
         swap = replacement(protection, olds, wheels, options)
@@ -273,7 +272,7 @@ def _entry(old: Old, wheel: Wheel | None, *, several: bool) -> dict[str, str]:
     """What a plan file says of one distribution that is swapped."""
     entry = {"distribution": old.claim.owner.name, "version": old.claim.owner.version}
     if several:
-        entry["site"] = printable(site_of(old.claim))
+        entry["site"] = printable(old.claim.site)
     if wheel is not None:
         entry |= {
             "to": f"{wheel.name} {wheel.version}",
@@ -323,7 +322,7 @@ def _old_again(facts: Facts, entry: Mapping[str, Any], target: str) -> Old:
     for claim in installed_in(facts):
         if (claim.owner.name, claim.owner.version) == (name, version) and site in (
             None,
-            printable(site_of(claim)),
+            printable(claim.site),
         ):
             told = str(entry.get("to", ""))
             cpu = told.partition(" ")[0]

@@ -30,7 +30,6 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from slimmer.analysis.dependencies import site_of
 from slimmer.ecosystems.machines import machine as machine_of
 from slimmer.ecosystems.python import Requirement, Site, environment
 from slimmer.errors import SlimmerError
@@ -111,7 +110,7 @@ class Target:
 
 def _python(facts: Facts, claim: Claim, tags: Sequence[str]) -> tuple[tuple[int, int], str]:
     """Version of the interpreter that a distribution is for, and `t` for free threads."""
-    site = Site.parse(site_of(claim))
+    site = Site.parse(claim.site)
     if site and site.pypy:
         raise WheelError("the interpreter is PyPy, for which no CUDA build is known")
     if site and site.minor.startswith("3."):
