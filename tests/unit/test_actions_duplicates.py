@@ -1,0 +1,59 @@
+"""Identical files of one layer become one file, where nobody can tell the difference."""
+
+from __future__ import annotations
+
+import pytest
+from systems import facts, facts_of, planned, proposed, system
+from tiny import image, layer
+
+from slimmer.actions.duplicates import LinkDuplicates
+from slimmer.plan.budget import PlanError
+from slimmer.plan.protection import Protection
+from slimmer.policy import ActionName, Globs, Rule, Safety, Selector
+
+BIG = b"s" * 20000
+
+
+def rule(**match: object) -> Rule:
+    return Rule("d", ActionName.LINK_DUPLICATES, Safety.SAFE, "w", Selector(**match))  # type: ignore[arg-type]
+
+
+def test_files_with_the_same_bytes_become_one():
+    files = {"opt/a": BIG, "opt/b": BIG, "opt/c": BIG[:-1] + b"t", "opt/small1": b"s"}
+    [step], _ = proposed(LinkDuplicates(), facts({**files, "opt/small2": b"s"}), rule())
+
+    assert ((b"opt/a", b"opt/b"),) == step.twins
+    assert (20000, 20000) == (step.unpacked, step.rootfs)
+
+
+def test_what_differs_in_its_first_or_last_byte_alone_is_not_joined():
+    files = {"a": BIG, "b": b"t" + BIG[1:], "c": BIG[:-1] + b"t"}
+
+    assert [] == proposed(LinkDuplicates(), facts(files), rule())[0]
+
+
+def test_files_of_two_layers_are_not_joined():
+    both = facts_of(image(layer({"a": BIG}), layer({"b": BIG})))
+
+    assert [] == proposed(LinkDuplicates(), both, rule())[0]
+
+
+def test_what_the_policy_keeps_is_not_joined():
+    held = system({"a": BIG, "b": BIG, "c": BIG}, keep=["/b"])
+    [step], _ = proposed(LinkDuplicates(), held, rule())
+
+    assert ((b"a", b"c"),) == step.twins
+    few = rule(paths=Globs(["/a"]))
+    assert [] == proposed(LinkDuplicates(), held, few)[0]
+
+
+def test_a_plan_is_held_to_the_files_being_the_same():
+    image = facts({"a": BIG, "b": BIG, "c": BIG[:-1] + b"t"})
+    [step] = planned(image, LinkDuplicates(), rule()).steps
+    forged = type(step)(**{name: getattr(step, name) for name in step.__slots__} | {
+        "twins": ((b"a", b"c"),)
+    })  # fmt: skip
+
+    assert step == LinkDuplicates().restore(image, Protection(image), step)
+    with pytest.raises(PlanError, match="not the same"):
+        LinkDuplicates().restore(image, Protection(image), forged)
