@@ -145,3 +145,22 @@ def test_a_record_that_is_no_csv_keeps_every_byte_of_what_is_not_about_it():
 
     [(_, record)] = rewritten(files, [f"{SITE}/pkg/a.py"]).items()
     assert record == told.removeprefix(b"pkg/a.py,,\n")
+
+
+def test_a_record_never_gets_the_hashes_of_another_image():
+    """One keeper for many images, each of which has a file of the same name and another content."""
+    keeper = Records()
+    for number in range(200):
+        content = f"{number:06d}".encode() * 100
+        files = distribution("pkg", {"pkg/a.bin": content})
+        image = facts(files)
+        path = f"{SITE}/pkg/a.bin".encode()
+        splice = Splice.of((Copy(0, 300),))
+        [rewrite] = keeper(image, frozenset(), {path: splice})
+        record = files[rewrite.path.decode()]
+        read = view(
+            lambda offset, length, old=record: old[offset : offset + length], rewrite.splice
+        )
+
+        assert summed(content[:300]).encode() in read(0, rewrite.splice.size)
+        del image  # its place in memory, and so its id, may be the next one's
