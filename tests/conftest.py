@@ -11,6 +11,9 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
+collect_ignore_glob = ["compat/images/*"]
+"""Tests inside images are no tests of ours."""
+
 ASKED = "needs engines, downloads or minutes: pytest -m compat"
 
 
