@@ -23,9 +23,9 @@ def test_a_folder_that_leaves_whole_is_named_once():
     assert ["a/b", "d"] == found.folded([b"a/b", b"d"])
 
 
-@pytest.mark.parametrize(("folder", "stays"), [(b"srv/app", True), (b"opt", False)])
+@pytest.mark.parametrize(("folder", "stays"), [(b"srv/app", True), (b"data", False)])
 def test_the_folder_that_an_image_starts_in_stays(folder: bytes, stays: bool):
-    found = facts({"srv/app": None, "opt": None}, runtime={"WorkingDir": "/srv/app/"})
+    found = facts({"srv/app": None, "data": None}, runtime={"WorkingDir": "/srv/app/"})
 
     assert stays is found.stays(folder)
 
