@@ -34,6 +34,11 @@ KNOWN = (
         " `idlelib.testing` is set, which its tests alone set",
     ),
     Known(
+        b"/lib2to3/refactor.py",
+        ("iter_modules",),
+        "lists the package of fixers that it is given",
+    ),
+    Known(
         b"/multiprocessing/util.py",
         ("test",),
         "`_cleanup_tests` is called by the tests of multiprocessing",

@@ -49,6 +49,7 @@ OCCURRENCES = 2000
 """Most places of one source that are looked at one by one; a source with more is parsed."""
 _IMPORT = re.compile(rb"(?:.*[;:])?[ \t]*(?:from|import)[ \t]").match
 _OPENS = re.compile(rb"__file__|importlib.resources|pkg_resources|get_data").search
+_CODE = frozenset((Kind.PYTHON, Kind.BYTECODE))
 _VARIABLE = re.compile(rb"\{[^{}]*\}?|[^{}/]*\}|%[sdr]").sub
 CONTINUED = 100
 """Lines that one statement may go over by backslashes."""
@@ -88,6 +89,7 @@ class Finder:
         self._by_name_of = suites.by_name
         self._tops: dict[bytes, bytes] = {}
         self.search = Search(tuple(sorted(suites.by_name)), self.found)
+        self.listings = Search((b"iter_modules", b"walk_packages"), self.listed, _CODE)
 
     def found(self, text: Text, hits: Sequence[Hit]) -> None:
         """Look at one text around its hits."""
@@ -99,6 +101,22 @@ class Finder:
             self._weigh(text, named)
             if len(self.mentions) >= count + MENTIONS:
                 break
+
+    def listed(self, text: Text, hits: Sequence[Hit]) -> None:
+        """Look at a text that lists the modules of packages: what it finds below its own folder
+        may be a plug-in, unless it knows what the folder is called, as who leaves it out does."""
+        here = parent(text.path) + b"/"
+        place, what = f"{text.name}:{text.line(hits[0].start)}", hits[0].needle.decode()
+        if is_known(text.path, what):
+            return
+        for name, suites in self._by_name_of.items():
+            if re.search(rb"\b" + name + rb"\b", text.content):
+                continue
+            for suite in suites:
+                folder = suite.folder
+                if folder.startswith(here) and self._is_near(text, suite):
+                    how = "lists modules by"
+                    self.mentions.append(Mention(place, what, how, folder, folder, True, True))
 
     def _named(self, text: Text, hits: Sequence[Hit]) -> Iterable[Named]:
         match text.kind:

@@ -71,7 +71,8 @@ class Mentions:
                     started.add(match[1].decode())
 
         live = [path for path in self.texts.kinds if self.suites.folder(path) is None]
-        self.texts.scan([finder.search, Search((b"-m",), start)], live, image=True)
+        searches = [finder.search, finder.listings, Search((b"-m",), start)]
+        self.texts.scan(searches, live, image=True)
         return [
             mention
             for mention in finder.mentions

@@ -409,6 +409,19 @@ def test_folders_of_tests_without_a_test_are_plug_ins():
     assert "no file in it is named as tests are" in found.evidence[0]
 
 
+def test_what_lists_the_modules_of_its_package_leaves_doubt():
+    plug = {f"{SITE}/host/plugins/{name}": b"" for name in ("__init__.py", "test/test_core.py")}
+    for lists in (b"iter_modules(p.__path__)", b"walk_packages(__path__, 'host.')"):
+        source = {f"{SITE}/host/__init__.py": b"import pkgutil\nfound = pkgutil." + lists}
+        found = asked(facts({**plug, **source}), f"{SITE}/host/plugins/test")
+        assert found.doubted == {"test_core.py"}
+        assert found.evidence[0].startswith(f"{SITE}/host/__init__.py:2 lists modules by ")
+    leaving_out = {f"{SITE}/host/__init__.py": b"if m != 'test': walk_packages(__path__)"}
+    assert not asked(facts({**plug, **leaving_out}), f"{SITE}/host/plugins/test").stays
+    elsewhere = {f"{SITE}/other/__init__.py": b"walk_packages(__path__)"}
+    assert not asked(facts({**plug, **elsewhere}), f"{SITE}/host/plugins/test").stays
+
+
 def test_the_application_is_no_distributions_waste():
     files = {"srv/app/__init__.py": b"", "srv/app/tests/test_a.py": b"x"}
     found = asked(facts(files), "srv/app/tests")
@@ -465,6 +478,7 @@ STANDARD = {
         ("_compat_pickle.py", "IMPORT_MAPPING = {'test.test_support': 'test.support'}"),
         ("idlelib/macosx.py", "def f():\n    from test.support import requires"),
         ("multiprocessing/util.py", "def _cleanup_tests():\n    from test import support"),
+        ("lib2to3/refactor.py", "pkgutil.iter_modules(package.__path__)"),
         (
             "lib2to3/fixes/fix_imports.py",
             "MAPPING = {" + "'a': 'test.support', " * 20 + "}",
