@@ -370,20 +370,25 @@ class Finder:
         place = next((n for n, part in enumerate(parts) if part in TEST_FOLDERS), None)
         if place is None:
             return
-        for suite, target, gaps, head in self._tails(parts, place):
-            if not self._is_known(text, suite):
+        tails = list(self._tails(parts, place))
+        own = [found for found in tails if self._is_near(text, found[0])]
+        # A path that leads somewhere in its own installed package is not one of another's.
+        installed = self._roots.root(text.path) is not None
+        led = installed and any(target != suite.folder for suite, target, _, _ in own)
+        for suite, target, gaps, head in tails:
+            near = (suite, target, gaps, head) in own
+            if not near and ((led and not head) or not self._is_known(text, suite)):
                 continue
-            own = self._is_near(text, suite)
             pattern = b"*" in parts[0]
             if pattern and named.table:
                 continue  # what a search leaves out
             if target != suite.folder:
-                doubt = pattern or named.how == "parts" or not (own or head)
+                doubt = pattern or named.how == "parts" or not (near or head)
                 yield suite.folder, target, False, doubt
             elif (
                 named.how == "path"
                 and suite.has_data
-                and (gaps or own)
+                and (gaps or near)
                 and (head or self._is_beside(text, suite))
             ):
                 yield suite.folder, suite.folder, True, True

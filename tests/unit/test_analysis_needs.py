@@ -355,6 +355,15 @@ def test_the_whole_name_of_a_folder_holds_all_of_it():
     assert answer({APP: b"import rossy.tests"}).held == {"__init__.py"}
 
 
+def test_a_path_that_leads_into_its_own_package_is_not_one_of_anothers():
+    own = {f"{SITE}/user/sub/tests/{name}": b"x" for name in ("test_b.py", "data/x")}
+    source = {f"{SITE}/user/core.py": b"import rossy\nopen(os.path.join(m, 'tests', 'data', n))"}
+    image = facts({**PACKAGE, **own, **source})
+
+    assert not asked(image).stays
+    assert asked(image, f"{SITE}/user/sub/tests").held == {"data/x"}
+
+
 def test_bytecode_stays_with_its_source():
     cached = f"{TESTS}/__pycache__"
     files = {f"{cached}/{name}.cpython-311.pyc": b"x" for name in ("fakes", "test_a")}
