@@ -111,7 +111,7 @@ class _Layer:
             self.draw(st.lists(st.sampled_from(there), max_size=2, unique=True)) if there else ()
         ):
             node = self.tree.at(path)
-            if node is None:
+            if node is None or path in self.marked:
                 continue
             directory, _, name = path.rpartition("/")
             marker = f"{directory}/.wh.{name}" if directory else f".wh.{name}"

@@ -7,7 +7,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimmer.categories import Category
 from slimmer.plan.budget import PlanError
 from slimmer.plan.proposals import in_doubt
 from slimmer.plan.steps import Step
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from slimmer.plan.proposals import Ask
     from slimmer.plan.protection import Protection
     from slimmer.policy import Rule
+    from slimmer.tar.reading import Header
 
 MINIMUM = 16 << 10
 """Smaller files are not worth the reading; `match = { size = ">=…" }` says otherwise."""
@@ -33,8 +33,8 @@ CHUNK = 1 << 20
 class LinkDuplicates:
     """One step for each layer that holds the same content under several names.
 
-    A file's names share mode, owner, attributes and time, so only files that already agree in the
-    first three are joined. Sources must also agree in time: bytecode knows its source's time.
+    A file's names share mode, owner, attributes and time, so only files that already agree in all
+    of them are joined: programs look at times too (bytecode knows its source's, caches compare).
     """
 
     name: str = ActionName.LINK_DUPLICATES
@@ -46,16 +46,7 @@ class LinkDuplicates:
             header = facts.index.visible[path]
             if header.kind is not FILE or header.sparse or header.size < minimum:
                 continue
-            source = facts.ledger.category_of[path] is Category.SOURCE
-            alike[
-                facts.index.layer_of[path],
-                header.size,
-                header.mode,
-                header.uid,
-                header.gid,
-                header.xattrs,
-                header.mtime if source else None,
-            ].append(path)
+            alike[facts.index.layer_of[path], _shared(header)].append(path)
         # Most files of one size differ in their first bytes; only the rest is read whole.
         groups = [paths for paths in alike.values() if len(paths) > 1]
         groups = list(_split(facts, groups, HEAD))
@@ -87,10 +78,17 @@ class LinkDuplicates:
     def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
         """Read the files again: a plan that was edited must not join different ones."""
         for twin in step.twins:
-            layers = {facts.index.layer_of[path] for path in twin}
-            if len(layers) != 1 or len(list(_split(facts, [list(twin)], None))) != 1:
+            same = {
+                (facts.index.layer_of[path], _shared(facts.index.visible[path])) for path in twin
+            }
+            if len(same) != 1 or len(list(_split(facts, [list(twin)], None))) != 1:
                 raise PlanError(f"the files {twin[0]!r} and {twin[-1]!r} are not the same")
         return step
+
+
+def _shared(header: Header) -> tuple[object, ...]:
+    """All that the names of one file share, its content aside."""
+    return header.size, header.mode, header.uid, header.gid, header.mtime, header.xattrs
 
 
 def _split(

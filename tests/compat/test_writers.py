@@ -17,9 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import crossing
 import odd
 import pytest
 import tiny
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from slimmer import stores
 from slimmer.edits.changes import Changes
@@ -267,6 +270,82 @@ def test_an_engine_gets_the_image_and_only_the_layers_that_it_lacks(tmp_path: Pa
             check=False,
             capture_output=True,
         )
+
+
+def generated(count: int) -> list[tuple[Image, Changes]]:
+    """Images of hard links across folders, and what is to leave them; the same on every run."""
+    found: list[tuple[Image, Changes]] = []
+
+    @settings(
+        max_examples=200,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(crossing.layers(crossing.PLAIN), st.data())
+    def collect(tars: list[bytes], data: st.DataObject) -> None:
+        if len(found) >= count:
+            return
+        image = tiny.image(*tars)
+        index = scan(image)
+        files = sorted(path for path, one in index.visible.items() if one.kind == "file")
+        firsts = [path for path in files if path in index.files.by_path]
+        if not firsts:
+            return
+        removed = {data.draw(st.sampled_from(firsts))} | data.draw(st.sets(st.sampled_from(files)))
+        hidden = [(number, one.header.start) for number, one in index.droppable()]
+        changes = Changes.of(index, removed, hidden)
+        if any(edit.promotions for edit in changes.edits) and len(tars) > 1:
+            found.append((image, changes))
+
+    collect()
+    assert count == len(found)
+    return found
+
+
+def archives(folder: Path, count: int = 12) -> Iterator[tuple[Path, Path, Changes]]:
+    """Layouts of generated images before and after slimming, in all modes by turns."""
+    for number, (image, changes) in enumerate(generated(count)):
+        mode = sorted(MODES)[number % len(MODES)]
+        before, after = folder / f"{number}-before", folder / f"{number}-after"
+        stores.write(image, f"oci:{before}:it")
+        stores.write(MODES[mode](image, changes), f"oci:{after}:it")
+        stores.write(stores.open(f"oci:{after}:it"), f"docker-archive:{after}.tar:slimmer-test:g")
+        yield before, after, changes
+
+
+@pytest.mark.compat
+@needs("umoci", "skopeo")
+@root
+def test_generated_images_unpack_to_what_was_planned(tmp_path: Path) -> None:
+    for before, after, changes in archives(tmp_path):
+        run("skopeo", "copy", f"docker-archive:{after}.tar", f"oci:{after}-copy:it")
+        with (
+            unpacked(before, "it", tmp_path / "one") as one,
+            unpacked(Path(f"{after}-copy"), "it", tmp_path / "two") as two,
+        ):
+            assert {path: row for path, row in one.items() if path not in changes.removed} == two
+
+
+@pytest.mark.compat
+@pytest.mark.usefixtures("docker_host")
+def test_docker_loads_generated_images(tmp_path: Path) -> None:
+    for _, after, _ in archives(tmp_path):
+        run("docker", "load", "-i", f"{after}.tar")
+        run("docker", "rmi", "slimmer-test:g")
+
+
+@pytest.mark.compat
+@needs("podman")
+@root
+def test_podman_loads_generated_images(tmp_path: Path, short: Path) -> None:
+    podman = ["podman", "--root", short / "storage", "--runroot", short / "run"]
+    podman += ["--storage-driver", "vfs"]
+    for _, after, _ in archives(tmp_path):
+        run(*podman, "load", "-i", f"{after}.tar")
+        run(*podman, "rmi", "--all", "--force")
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+from typing import TYPE_CHECKING
+
 import pytest
 from systems import facts, facts_of, planned, proposed, system
 from tiny import image, layer
+from unpacked import Tree
 
 from slimmer.actions.duplicates import LinkDuplicates
+from slimmer.edits.changes import Changes
+from slimmer.image import Digest
 from slimmer.plan.budget import PlanError
 from slimmer.plan.protection import Protection
 from slimmer.policy import ActionName, Globs, Rule, Safety, Selector
+from slimmer.rewrite import rewritten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BIG = b"s" * 20000
 
@@ -57,3 +68,45 @@ def test_a_plan_is_held_to_the_files_being_the_same():
     assert step == LinkDuplicates().restore(image, Protection(image), step)
     with pytest.raises(PlanError, match="not the same"):
         LinkDuplicates().restore(image, Protection(image), forged)
+
+
+def tar(**second: object) -> bytes:
+    """Two files of the same content; `second` are fields in which the other one differs."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as opened:
+        for name in ("one", "two"):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode, member.mtime = 20_000, 0o644, 1_700_000_000
+            for key, value in second.items() if name == "two" else ():
+                setattr(member, key, value)
+            opened.addfile(member, io.BytesIO(b"s" * 20_000))
+    return buffer.getvalue()
+
+
+def written(source: bytes) -> Mapping[bytes, tuple[object, ...]]:
+    """What an unpacker makes of an image whose identical files were joined."""
+    found = facts_of(image(source))
+    twins = [twin for step in proposed(LinkDuplicates(), found, rule())[0] for twin in step.twins]
+    draft = rewritten(found.index.image, Changes.of(found.index, twins=twins), Digest.of(b""), "x")
+    return Tree(b"".join(layer.chunks()) for layer in draft.layers).rows()
+
+
+def test_files_that_agree_in_all_become_one():
+    assert ("one", "two") == written(tar())[b"two"][-1]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"mtime": 1_700_000_001},
+        {"pax_headers": {"mtime": "1700000000.5"}},
+        {"mode": 0o600},
+        {"uid": 1},
+        {"gid": 1},
+        {"pax_headers": {"SCHILY.xattr.user.note": "x"}},
+    ],
+)
+def test_a_file_of_another_time_mode_owner_or_attribute_stays_as_it_is(second: dict[str, object]):
+    source = tar(**second)
+
+    assert Tree([source]).rows() == written(source)
