@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from slimmer import owners
     from slimmer.analysis.dependencies import DependencyGraph
+    from slimmer.app.blame import blame
     from slimmer.app.diff import saved_report
     from slimmer.app.events import (
         Event,
@@ -120,6 +121,7 @@ _HOMES = {
     "Verified": "app.events",
     "VerifyOptions": "app.options",
     "parse_budget": "app.options",
+    "blame": "app.blame",
     "load_settings": "app.settings",
     "named_policy": "app.policies",
     "open": "stores",
@@ -182,6 +184,7 @@ __all__ = [
     "Verified",
     "VerifyOptions",
     "__version__",
+    "blame",
     "load_settings",
     "named_policy",
     "open",

@@ -12,7 +12,7 @@ from slimmer.proof.losses import Losses
 from slimmer.rewrite import RECORD_LABEL
 
 if TYPE_CHECKING:
-    from slimmer.app.session import Session
+    from slimmer.app.opened import OpenedImage
 
 
 class BlameError(SlimmerError):
@@ -22,15 +22,23 @@ class BlameError(SlimmerError):
 def blame(
     text: str,
     plan: str = "",
-    image: Session | None = None,
-    base: Session | None = None,
+    image: OpenedImage | None = None,
+    base: OpenedImage | None = None,
 ) -> Blame:
     """Read a log. `plan` is the path of a plan file, `image` what was written, `base` what it was
-    written from; a plan or an image is enough. Raises BlameError where none says what left."""
+    written from; a plan or an image is enough. Raises BlameError where none says what left.
+
+    >>> with open("plan.json", "w") as file:
+    ...     _ = file.write(session.plan().to_json())
+    >>> tests = "/usr/local/lib/python3.11/site-packages/toolz/tests/test_curried.py"
+    >>> found = slimmer.blame(f"No such file or directory: '{tests}'", "plan.json")
+    >>> found.causes[0].reason.rule
+    'tests'
+    """
     return Blame.of(text, _losses(plan, image, base))
 
 
-def _losses(plan: str, image: Session | None, base: Session | None) -> Losses:
+def _losses(plan: str, image: OpenedImage | None, base: OpenedImage | None) -> Losses:
     record = None
     if plan:
         record = Record.parse(Path(plan).read_text(encoding="utf-8", errors="replace"), plan)
