@@ -22,7 +22,7 @@ LINE = 200
 COMPILING = {
     b"ffi.verify(": "cffi compiles what it is given",
     b"ffi.compile(": "cffi compiles what it is given",
-    b"ffibuilder.compile(": "cffi compiles what it is given",
+    b".set_source(": "cffi compiles what it is given",
     b"pyximport": "pyximport compiles Cython sources",
     b"torch.compile": "torch.compile calls a C++ compiler",
     b"load_inline": "load_inline calls a C++ compiler",
@@ -51,6 +51,8 @@ class Word(NamedTuple):
     kind: Kind
     rest: bytes
     """The line from the word on."""
+    alone: bool
+    """Whether the text is one that also runs by itself, under `__main__`, such as a build."""
 
     @property
     def place(self) -> str:
@@ -88,7 +90,9 @@ def linker_searches(stems: Collection[bytes], found: list[Word]) -> list[Search]
 def _word(text: Text, hit: Hit, word: bytes | None = None) -> Word:
     end = text.content.find(b"\n", hit.start, hit.start + LINE)
     rest = text.content[hit.start : end if end >= 0 else hit.start + LINE]
-    return Word(text.name, text.path, text.line(hit.start), word or hit.needle, text.kind, rest)
+    alone = b"__main__" in text.content
+    line = text.line(hit.start)
+    return Word(text.name, text.path, line, word or hit.needle, text.kind, rest, alone)
 
 
 def _for_linker(content: bytes, hit: Hit) -> bool:

@@ -336,6 +336,17 @@ def test_static_libraries_of_the_system_are_in_doubt_as_long_as_a_compiler_is_th
     assert not found("nothing-links-statically", leaving, system)
 
 
+def test_static_libraries_of_the_system_stay_where_the_application_compiles():
+    leaving = {"usr/lib/libc.a": b"x"}
+    files = {
+        **debian(package("libc6-dev", leaving)),
+        **LINKER,
+        "app/a.py": b"import subprocess\nsubprocess.run(['cc', '-static', 'x.c'])",
+    }
+
+    assert set(leaving) == held(found("nothing-links-statically", leaving, files))
+
+
 def test_a_cython_source_stays_where_its_module_is_not_compiled():
     leaving = {f"{SITE}/a/{name}": b"x" for name in ("b.pyx", "c.pyx", "d.pxd")}
     leaving[f"{SITE}/e/f.pxd"] = b"x"

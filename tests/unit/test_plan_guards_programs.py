@@ -158,10 +158,17 @@ def test_a_program_is_called_by_the_name_of_a_link_to_it():
         "from cffi import FFI\nffi = FFI()\nlib = ffi.verify('int f();')",
         "import torch\nf = torch.compile(model)",
         "import pyximport; pyximport.install()",
+        "b = FFI()\nb.set_source('_x', '')\nb.compile(tmpdir='/tmp')",
     ],
 )
 def test_code_that_compiles_when_it_runs_keeps_the_compiler(text: str):
     assert not found("nothing-calls", app(text))["gcc"].doubt
+
+
+def test_a_script_that_builds_when_it_is_run_by_itself_is_doubt():
+    text = "f = FFI()\nf.set_source('_x', '')\nif __name__ == '__main__':\n    f.compile()"
+
+    assert found("nothing-calls", app(text))["gcc"].doubt
 
 
 def test_find_library_asks_the_compiler_where_the_cache_of_the_loader_knows_nothing():

@@ -9,7 +9,7 @@ from slimmer.analysis.naming import static_stem
 from slimmer.analysis.texts import Kind
 from slimmer.names import printable
 from slimmer.plan.guards.finding import Finding
-from slimmer.plan.guards.programs import APPLICATION, owner_kind
+from slimmer.plan.guards.programs import APPLICATION, called_compiler, owner_kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -30,7 +30,8 @@ def nothing_links_statically(facts: Facts, rule: Rule, paths: Sequence[bytes]) -
     """Static libraries that a text names, where the image has a linker; in doubt where only a
     build file does.
 
-    Those of system packages lie where `cc -static` looks: they are in doubt as long as it is there.
+    Those of system packages lie where `cc -static` looks: they are in doubt as long as it is there,
+    and stay where the application calls it.
     """
     linker = next(filter(_is_linker, facts.index.visible), None)
     if linker is None:
@@ -48,8 +49,10 @@ def nothing_links_statically(facts: Facts, rule: Rule, paths: Sequence[bytes]) -
     for stem, (doubt, evidence) in sorted(_linked(facts, stems, frozenset(paths)).items()):
         yield Finding(printable(stem), evidence + links, stems[stem], doubt)
     if system:
+        call = called_compiler(facts)
         evidence = f"{printable(linker)} links with them when it is told -static"
-        yield Finding("static libraries", evidence, system, doubt=True)
+        evidence = f"{call}, and {evidence}" if call else evidence
+        yield Finding("static libraries", evidence, system, doubt=not call)
 
 
 def _linked(

@@ -132,4 +132,18 @@ def _asked_at_run_time(facts: Facts, leaving: frozenset[bytes]) -> Iterator[tupl
         else:
             evidence = f"{word.place} says {printable(word.word)}: {COMPILING[word.word]}"
             for name in ("gcc", "g++", "cc", "c++", "clang"):
-                yield name, evidence, False
+                yield name, evidence, word.alone
+
+
+def called_compiler(facts: Facts) -> str:
+    """The place where the start or the application calls a compiler; empty where none does."""
+    names = ("gcc", "g++", "cc", "c++", "clang", "ld")
+    for path, named in facts.starts.programs.items():
+        if path[path.rfind(b"/") + 1 :].decode("utf-8", "replace") in names:
+            return str(named)
+    for call in facts.naming.programs(names):
+        if not call.direct or only_built_or_tested(call.path):
+            continue
+        if owner_kind(facts, call.path) in APPLICATION:
+            return str(call)
+    return next((why for _, why, doubt in _asked_at_run_time(facts, frozenset()) if not doubt), "")
