@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MENTIONS = 200
 """Most places of one text that are looked at."""
+SHORTEST = 4
+"""Letters of the shortest library that counts in a build file by its bare name."""
 LINE = 200
 """Bytes of a line that are kept."""
 
@@ -84,7 +86,18 @@ def linker_searches(stems: Collection[bytes], found: list[Word]) -> list[Search]
             _word(text, hit, needles[hit.needle]) for hit in said if not is_comment(text, hit.start)
         )
 
-    return [Search(tuple(needles), look, whole_words=False)] if stems else []
+    def look_in_builds(text: Text, hits: Sequence[Hit]) -> None:
+        said = (hit for hit in hits[:MENTIONS] if not is_comment(text, hit.start))
+        found.extend(_word(text, hit) for hit in said)
+
+    if not stems:
+        return []
+    # What only builds read takes libraries by their bare names: `find_library(x NAMES foo)`.
+    bare = tuple(stem for stem in stems if len(stem) >= SHORTEST)
+    return [
+        Search(tuple(needles), look, whole_words=False),
+        Search(bare, look_in_builds, frozenset((Kind.BUILD,))),
+    ]
 
 
 def _word(text: Text, hit: Hit, word: bytes | None = None) -> Word:

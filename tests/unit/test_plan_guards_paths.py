@@ -313,6 +313,8 @@ def test_a_static_library_that_a_text_links_stays_where_a_linker_is(name: str, t
     ("name", "text", "doubt"),
     [
         ("pkg/a.cmake", "target_link_libraries(x libsund_cvodes.a)", True),
+        ("pkg/a.cmake", "find_library(x NAMES sund_cvodes)", True),
+        ("pkg/a.cmake", "# find_library(x NAMES sund_cvodes)", False),
         ("pkg/a.py", "x = 'sund_cvodes'", False),
         ("pkg/a.py", "# libraries=['sund_cvodes']", False),
         ("pkg/a.py", "libraries=['sund_cvodes_more']", False),
