@@ -91,7 +91,9 @@ def test_what_stays_keeps_its_order_and_its_paths(paths: set[str], data: st.Data
 
     kept = [path.decode() for place, path in entries(content) if place not in gone]
 
-    assert kept == led_to(written(content, gone))
+    made = written(content, gone)
+    assert kept == led_to(made)
+    assert (len(kept), len(content)) == (int.from_bytes(made[20:24], "little"), len(made))
 
 
 @pytest.mark.compat
