@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tarfile
 from hashlib import sha256
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,9 +117,9 @@ def commands(file: Path, folder: Path) -> dict[str, list[str]]:
 def steep(times: dict[int, float]) -> bool:
     """Whether the largest size takes more than the smaller ones let expect."""
     *smaller, largest = sorted(times)
-    low, high = smaller[0], smaller[-1]
-    each = max((times[high] - times[low]) / (high - low), 0.1 / high)
-    return times[largest] > SLACK * (times[high] + each * (largest - high))
+    each = max((times[high] - times[low]) / (high - low) for low, high in combinations(smaller, 2))
+    high = smaller[-1]
+    return times[largest] > SLACK * (times[high] + max(each, 0) * (largest - high))
 
 
 def main(folder: Path, sizes: tuple[int, ...]) -> None:
