@@ -269,16 +269,13 @@ def _move_linked_bytes(
 
     uv links site-packages to its cache; deleting the cache gives nothing back.
     """
-    for path, header in index.visible.items():
-        if header.kind is not HARDLINK or header.size:
-            continue
-        holder = header.link
-        size = size_of.get(holder, 0)
-        if (
-            size
-            and index.layer_of.get(holder) == index.layer_of[path]
-            and claim_of[holder].owner.kind == "cache"
-            and claim_of[path].owner.kind != "cache"
-        ):
-            size_of[path] = size
-            size_of[holder] = 0
+    for files in index.files.held.values():
+        for file in files:
+            # One of the names that are to be seen carries the bytes of all.
+            lender = next((name for name in file.names if size_of.get(name)), None)
+            if lender is None or claim_of[lender].owner.kind != "cache":
+                continue
+            for name in file.names:
+                if claim_of[name].owner.kind != "cache":
+                    size_of[name], size_of[lender] = size_of[lender], 0
+                    break

@@ -23,7 +23,6 @@ from weakref import WeakKeyDictionary
 from slimmer.ecosystems.python import record_rows, recorded_path
 from slimmer.plan.steps import Rewrite
 from slimmer.splice import CHUNK, Copy, Literal, Piece, Splice, view
-from slimmer.tar.reading import HARDLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -94,12 +93,9 @@ class Records:
 def _with_other_names(facts: Facts, splices: Mapping[bytes, Splice]) -> dict[bytes, Splice]:
     """New contents by every name that their files have."""
     changed = dict(splices)
-    if not facts.linked:
-        return changed
     for path, splice in splices.items():
-        header = facts.index.visible[path]
-        first = header.link if header.kind is HARDLINK else path
-        for name in facts.linked.get((facts.index.layer_of[path], first), ()):
+        file = facts.index.file(path)
+        for name in file.names if file is not None else ():
             changed.setdefault(name, splice)
     return changed
 
@@ -129,11 +125,8 @@ def _records(facts: Facts, claim: Claim) -> Iterator[bytes]:
 
 
 def _stored(facts: Facts, path: bytes) -> int:
-    header = facts.index.visible[path]
-    if header.kind is HARDLINK and not header.size:
-        holder = facts.index.visible.get(header.link)
-        return holder.size if holder is not None else len(facts.index.evidence[path])
-    return header.size
+    file = facts.index.file(path)
+    return file.size if file is not None else 0
 
 
 def _lines(

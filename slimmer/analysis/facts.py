@@ -98,19 +98,6 @@ class Facts:
                     yield path, read
 
     @cached_property
-    def linked(self) -> Mapping[tuple[int, bytes], tuple[bytes, ...]]:
-        """Visible names of each file that has hard links: (layer, path of what holds it) → names.
-
-        `Index.file` leads from any of these names to the others.
-        """
-        return {
-            (number, file.holder.path): file.names
-            for number, files in self.index.files.held.items()
-            for file in files
-            if file.names
-        }
-
-    @cached_property
     def symlinks(self) -> Sequence[tuple[bytes, bytes]]:
         """Every visible symlink that leads to something visible, and the real path of that."""
         index = self.index

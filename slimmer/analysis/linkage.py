@@ -333,11 +333,8 @@ def _text(raw: bytes) -> str:
 
 
 def _size(index: Index, path: bytes) -> int:
-    header = index.visible[path]
-    if header.kind is HARDLINK and not header.size:
-        holder = index.visible.get(header.link)
-        return holder.size if holder is not None and holder.kind is FILE else STRINGS_LIMIT
-    return header.size
+    file = index.file(path)
+    return file.size if file is not None else 0
 
 
 def _candidates(index: Index) -> list[bytes]:
@@ -383,14 +380,14 @@ def _configured(index: Index, readers: Readers) -> tuple[bytes, ...]:
     wanted = [
         path
         for path, header in index.visible.items()
-        if header.kind is FILE
+        if (header.kind is FILE or header.kind is HARDLINK)
         and path.startswith(b"etc/ld")
         and (path == _CONF or path.startswith((b"etc/ld.so.conf.d/", b"etc/ld-musl-")))
-        and header.size < 1 << 16
+        and _size(index, path) < 1 << 16
     ]
     folders: dict[bytes, None] = {}
     for path, read in readers(sorted(wanted)):
-        content = read(0, index.visible[path].size)
+        content = read(0, _size(index, path))
         if path.startswith(b"etc/ld-musl-"):
             lines = re.split(rb"[:\n]", content)
         else:

@@ -98,7 +98,8 @@ class Mentions:
         modules = list(modules)
         for path, read in self.readers([path for path in modules if path not in self._modules]):
             finder = Finder(self.suites)
-            content = read(0, self.suites.index.visible[path].size)
+            file = self.suites.index.file(path)
+            content = read(0, file.size if file is not None else 0)
             opens = finder.all_of(path, content)
             self._modules[path] = (finder.mentions, bool(_LISTS(content)) or opens)
         for path in modules:

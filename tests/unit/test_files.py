@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import event, given, settings
@@ -10,9 +12,16 @@ from hypothesis import strategies as st
 from thorough import examples
 from tiny import image, layer, tar
 
+from slimmer.analysis.dependencies import DependencyGraph
+from slimmer.analysis.facts import Facts
+from slimmer.analysis.linkage import _configured
+from slimmer.attribution import Attribution
 from slimmer.evidence import Evidence
 from slimmer.files import join, parent, parents
 from slimmer.index import Index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NOTHING = Evidence(())
 
@@ -136,6 +145,72 @@ def test_evidence_is_known_by_every_name_and_of_the_right_file():
         b"site/RECORD": b"first",
         b"site/other": b"first",
     } == dict(index.evidence)
+
+
+def facts(index: Index) -> Facts:
+    ledger = Attribution.of(index, ())
+    return Facts(ledger, DependencyGraph.of(ledger))
+
+
+def test_contents_of_every_name_are_read_and_of_lower_layers_too():
+    index = scan(
+        tar(("file", "a", b"12345"), ("link", "b", "a")),
+        layer({"x": b"new"}, links={"c": "b"}),
+    )
+
+    assert {b"a": b"12345", b"b": b"12345", b"c": b"12345"} == dict(
+        facts(index).contents([b"a", b"b", b"c"])
+    )
+    assert 0 == facts(index).freed([b"a", b"b"])
+    assert 5 == facts(index).freed([b"a", b"b", b"c"])
+
+
+def test_a_configuration_of_the_loader_may_be_a_hard_link():
+    index = scan(
+        tar(
+            ("file", "store/conf", b"/opt/own\n"),
+            ("link", "etc/ld.so.conf", "store/conf"),
+        )
+    )
+
+    assert b"opt/own" in _configured(index, facts(index).readers)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """The least of three tries, in processor time."""
+    times = []
+    for _ in range(3):
+        begin = time.process_time()
+        work()
+        times.append(time.process_time() - begin)
+    return min(times)
+
+
+def test_files_with_many_names_cost_as_much_as_they_are():
+    def work(count: int, layers: int) -> Callable[[], object]:
+        each = count // layers
+        tars = [
+            tar(
+                *(("file", f"s{at}/{n}", b"x") for n in range(each)),
+                *(("link", f"t{at}/{n}", f"s{max(0, at - 1)}/{n}") for n in range(each)),
+                *(("link", f"u{at}/{n}", f"s{at}/0") for n in range(each)),
+            )
+            for at in range(layers)
+        ]
+        source = image(*tars)
+
+        def done() -> None:
+            index = Index.scan(source, NOTHING)
+            found = facts(index)
+            assert len(dict(found.contents(index.visible))) == len(index.visible)
+            found.freed(index.visible)
+
+        return done
+
+    for layers in (1, 4):
+        small, large = seconds(work(1_000, layers)), seconds(work(8_000, layers))
+
+        assert large < 24 * max(small, 0.005)  # 64 times where it grows with the square
 
 
 # --- against a naive unpacker ---------------------------------------------------------------------
