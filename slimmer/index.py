@@ -223,6 +223,16 @@ class Index:
     def deleted(self) -> int:
         return sum(layer.deleted for layer in self.layers)
 
+    @property
+    def lazy_layers(self) -> frozenset[str]:
+        """diff_ids of the layers proved to be eStargz: their table of contents is no file."""
+        table = WHITEOUT + WHITEOUT + b"stargz.index.json"
+        return frozenset(
+            layer.layer.diff_id
+            for layer in self.layers
+            if any(header.path == table for header in layer.whiteouts)
+        )
+
     def file(self, path: bytes) -> File | None:
         """What a visible path stands for; None for a hard link to nothing.
 
@@ -259,6 +269,14 @@ class Index:
                     and (layer.number, header.start) not in shown
                 ):
                     yield layer.number, hidden
+
+    def seen_in_mounts(self) -> Iterator[bytes]:
+        """Paths of the members that only a mount shows; see `mount_shows`."""
+        if self.mount_shows:
+            for layer in self.layers:
+                for hidden in layer.hidden:
+                    if (layer.number, hidden.header.start) in self.mount_shows:
+                        yield hidden.header.path
 
     def resolve(self, path: bytes) -> bytes:
         """The real path of a path of the image: every symlink on the way followed.

@@ -96,6 +96,10 @@ def _settled(index: Index, removed: set[bytes], stays: Callable[[bytes], bool]) 
         if path not in gone:
             folder = around(path)
             left[folder] = left.get(folder, 0) + 1
+    for path in index.seen_in_mounts():
+        if path not in gone:
+            folder = around(path)
+            left[folder] = left.get(folder, 0) + 1
     # A folder that was to leave but still holds something stays, and so do those around it.
     for path in sorted(gone, key=len, reverse=True):
         if left.get(path):

@@ -18,7 +18,7 @@ from slimmer.names import one_line, printable
 from slimmer.proof.tree import LayerTree, Member, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from slimmer.image import Image, Layer
 
@@ -367,9 +367,12 @@ def read(
     *,
     contents: bool = False,
     judged: bool = False,
+    lazy: Collection[str] = (),
     told: Callable[[int], None] = lambda size: None,
 ) -> Tree:
     """Read every layer of an image.
+
+    `lazy` are the diff_ids of layers proved to be eStargz, whose table of contents is no file.
 
     `known` keeps, by diff_id, layers whose bytes were checked against it, here or by the medium:
     two images that share such a layer read it once. Where the image is `judged`, a layer that
@@ -395,6 +398,19 @@ def read(
             else:
                 if checked:
                     known[layer.diff_id] = found
-        layers.append(found)
+        layers.append(_without_contents_table(found) if layer.diff_id in lazy else found)
         told(found.size)
     return Tree.of(layers)
+
+
+_ESTARGZ = (b"stargz.index.json", b".prefetch.landmark", b".no.prefetch.landmark")
+
+
+def _without_contents_table(layer: LayerTree) -> LayerTree:
+    """A layer without what eStargz adds to it (stargz-snapshotter, `docs/estargz.md`)."""
+    added = [one for one in layer.members if one.path in _ESTARGZ]
+    return replace(
+        layer,
+        members=[one for one in layer.members if one.path not in _ESTARGZ],
+        size=layer.size - sum(one.size for one in added),
+    )

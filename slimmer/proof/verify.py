@@ -112,8 +112,10 @@ def _trees(before: Facts, after: Facts, contents: bool, told: Told) -> tuple[Tre
 
     known: dict[str, LayerTree] = {}
     two, one = after.index.image, before.index.image
-    result = reading.read(two, known, contents=contents, judged=True, told=read)
-    return reading.read(one, known, contents=contents, told=read), result
+    # Another medium may not carry the annotation that proves it.
+    lazy = before.index.lazy_layers
+    result = reading.read(two, known, contents=contents, judged=True, lazy=lazy, told=read)
+    return reading.read(one, known, contents=contents, lazy=lazy, told=read), result
 
 
 def unreadable(after: Image) -> Verdict:

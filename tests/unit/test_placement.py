@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from thorough import examples
 from tiny import image, layer, tar
 
+from slimmer.edits.changes import Changes
 from slimmer.evidence import Evidence
 from slimmer.index import Index
 from slimmer.placement import differs, mounted, replaced
@@ -36,7 +37,6 @@ def test_anything_but_a_folder_takes_away_what_its_own_layer_put_into_one():
         (one.header.path, one.by) for one in index.layers[0].hidden
     }
     assert (10, 4, 6) == (index.unpacked, index.rootfs, index.overwritten)
-    assert not list(index.droppable())
 
 
 def test_what_comes_after_a_symlink_lies_behind_it_and_before_it_is_gone():
@@ -108,6 +108,17 @@ def test_what_mounts_show_though_the_specification_hides_it_stays_and_is_told(
     assert not list(index.droppable())
     more = index.rootfs + index.deleted + index.overwritten
     assert any(f"{more} bytes instead of {index.rootfs}" in problem for problem in index.problems)
+
+
+def test_a_folder_in_which_a_mount_shows_something_is_not_emptied():
+    index = scan(
+        layer({"d": None, "d/low": b"1"}), layer({"d": None, "d/high": b"22"}, opaque=[""])
+    )
+
+    changes = Changes.of(index, [b"d/high", b"d"])
+
+    assert {b"d/high"} == changes.removed
+    assert not changes.edits[0]
 
 
 def test_images_of_which_both_views_are_one_are_not_asked_twice():

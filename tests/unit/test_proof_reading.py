@@ -19,6 +19,7 @@ from tiny import Bytes, image, layer
 
 import slimmer.proof.reading
 import slimmer.proof.tree
+from slimmer.image import Digest
 from slimmer.proof.reading import read
 from slimmer.proof.tree import FIELDS, Tree, shown
 from slimmer.tar.reading import Stream
@@ -208,3 +209,13 @@ def test_it_reads_a_stream_without_going_back():
 
     assert read(plain, {}).members == read(replace(plain, layers=(one,)), {}).members
     assert () == read(replace(plain, layers=(one,)), {}).layers[0].odd
+
+
+def test_the_table_of_contents_of_a_layer_for_lazy_pulling_is_no_file():
+    made = layer({"a": b"x", ".prefetch.landmark": b"1", "stargz.index.json": b"{}"})
+    source = image(made)
+
+    plain, lazy = read(source, {}), read(source, {}, lazy={Digest.of(made)})
+
+    assert ({b"a"}, 1) == (set(lazy.members), lazy.unpacked)
+    assert (3, 4) == (len(plain.members), plain.unpacked)
