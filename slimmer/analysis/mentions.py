@@ -49,6 +49,7 @@ OCCURRENCES = 2000
 """Most places of one source that are looked at one by one; a source with more is parsed."""
 _IMPORT = re.compile(rb"(?:.*[;:])?[ \t]*(?:from|import)[ \t]").match
 _OPENS = re.compile(rb"__file__|importlib.resources|pkg_resources|get_data").search
+_ASSIGNED = re.compile(rb"[ \t]*(\w+)[ \t]*(?::[^=\n]*)?=").match
 _CODE = frozenset((Kind.PYTHON, Kind.BYTECODE))
 _VARIABLE = re.compile(rb"\{[^{}]*\}?|[^{}/]*\}|%[sdr]").sub
 CONTINUED = 100
@@ -123,10 +124,12 @@ class Finder:
             case Kind.PYTHON:
                 if not self._is_suspect(text, hits):
                     return ()
-                bare = any(_is_bare(text.content, hit) for hit in hits)
+                offsets = {hit.start for hit in hits}
                 # A folder's name may be a constant that another line puts into a path.
-                lines = None if bare else lines_of(text.content, [hit.start for hit in hits])
-                return self._python(text, lines)
+                for variable in _variables(text.content, hits):
+                    uses = re.finditer(rb"\b" + variable + rb"\b", text.content)
+                    offsets.update(use.start() for use in uses)
+                return self._python(text, lines_of(text.content, offsets))
             case Kind.PATH_FILE:
                 return imports(text.content)
             case Kind.NOTEBOOK:
@@ -455,10 +458,16 @@ def _before(content: bytes, start: int, end: int) -> bytes:
     return content[start:end]
 
 
-def _is_bare(content: bytes, hit: Hit) -> bool:
-    """Whether a word is all that stands between two quotes."""
-    before, after = content[max(hit.start - 1, 0) : hit.start], content[hit.end : hit.end + 1]
-    return before == after and bool(before) and before in _QUOTES
+def _variables(content: bytes, hits: Sequence[Hit]) -> set[bytes]:
+    """What is assigned on lines where a word is all that stands between two quotes."""
+    found: set[bytes] = set()
+    for hit in hits[:OCCURRENCES]:
+        before, after = content[max(hit.start - 1, 0) : hit.start], content[hit.end : hit.end + 1]
+        if before == after and before and before in _QUOTES:
+            line = content.rfind(b"\n", max(0, hit.start - WINDOW), hit.start) + 1
+            if match := _ASSIGNED(content, line, hit.start):
+                found.add(match[1])
+    return found
 
 
 def _is_word(character: int) -> bool:
