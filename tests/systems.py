@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from slimmer.image import Image
-    from slimmer.plan.steps import Action, Bookkeeper
+    from slimmer.plan.proposals import Action
+    from slimmer.plan.steps import Bookkeeper
 
 SITE = "usr/lib/python3.11/site-packages"
 

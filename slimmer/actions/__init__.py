@@ -10,7 +10,8 @@ from slimmer.policy import ActionName
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from slimmer.plan.steps import Action, Bookkeeper
+    from slimmer.plan.proposals import Action
+    from slimmer.plan.steps import Bookkeeper
 
 _ACTIONS = {
     ActionName.REMOVE: ("remove", "Remove"),

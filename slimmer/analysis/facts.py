@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from slimmer.analysis.folders import WantedFolders
 from slimmer.names import printable
+from slimmer.placement import resolve
 from slimmer.tar.reading import DIRECTORY, FILE, SYMLINK
 
 if TYPE_CHECKING:
@@ -116,8 +117,6 @@ class Facts:
     @cached_property
     def ways(self) -> Mapping[bytes, Sequence[bytes]]:
         """Symlink → the other symlinks on the way to its target, for those that go over any."""
-        from slimmer.analysis.symlinks import ways
-
         found = ((link, ways(self.index, link)) for link, _ in self.symlinks)
         return {link: met for link, met in found if met}
 
@@ -193,3 +192,17 @@ class Facts:
         from slimmer.analysis.imports import Importers
 
         return Importers(self.texts, self.suites)
+
+
+def ways(index: Index, link: bytes) -> list[bytes]:
+    """Every other symlink that is followed on the way from a symlink to its target."""
+    met: list[bytes] = []
+
+    def follow(path: bytes) -> bytes | None:
+        target = index.link(path)
+        if target is not None and path != link:
+            met.append(path)
+        return target
+
+    resolve(link, follow)
+    return met

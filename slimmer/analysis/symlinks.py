@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from slimmer.placement import resolve
 from slimmer.tar.reading import DIRECTORY
 
 if TYPE_CHECKING:
@@ -40,20 +39,6 @@ def dangling(facts: Facts, removed: Collection[bytes]) -> Iterator[Dangling]:
             yield Dangling(link, way, (way,))
         elif _is_folder(index, target) and _is_emptied(facts, target, removed):
             yield Dangling(link, target, tuple(_leaving(facts, target, removed)))
-
-
-def ways(index: Index, link: bytes) -> list[bytes]:
-    """Every other symlink that is followed on the way from a symlink to its target."""
-    met: list[bytes] = []
-
-    def follow(path: bytes) -> bytes | None:
-        target = index.link(path)
-        if target is not None and path != link:
-            met.append(path)
-        return target
-
-    resolve(link, follow)
-    return met
 
 
 def _leaving(facts: Facts, folder: bytes, removed: Collection[bytes]) -> Iterator[bytes]:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from slimmer.analysis.facts import Facts
     from slimmer.edits.changes import Changes
     from slimmer.plan.budget import Metric
-    from slimmer.plan.steps import Action, Bookkeeper
+    from slimmer.plan.proposals import Action
+    from slimmer.plan.steps import Bookkeeper
     from slimmer.policy import Policy, Safety
 
 
@@ -193,7 +194,9 @@ class Plan:
 
     def to_json(self) -> str:
         """The plan as a file; see `plan_file`."""
-        return plan_file.render(self)
+        return plan_file.render(
+            self.facts, self.policy, self.budget, self.steps, self.before, self.after
+        )
 
     @classmethod
     def read(

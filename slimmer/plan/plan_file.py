@@ -19,25 +19,31 @@ from slimmer.policy import Safety
 from slimmer.splice import Splice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from slimmer.analysis.facts import Facts
-    from slimmer.plan.plan import Plan
+    from slimmer.plan.budget import Sizes
 
 SCHEMA_VERSION = 1
 
 
-def render(plan: Plan) -> str:
-    """The plan as a file."""
-    budget = plan.budget
+def render(
+    facts: Facts,
+    policy: str,
+    budget: Budget | None,
+    steps: Iterable[Step],
+    before: Sizes,
+    after: Sizes,
+) -> str:
+    """The steps of a plan for an image, and what they promise, as a file."""
     fields = {
         "schema_version": SCHEMA_VERSION,
-        "image": plan.image,
-        "policy": plan.policy,
+        "image": facts.index.image.id,
+        "policy": policy,
         "budget": budget and {"max": budget.maximum, "metric": budget.metric},
-        "before": plan.before.fields(),
-        "after": plan.after.fields(),
-        "steps": [_step_fields(step, plan.facts) for step in plan.steps],
+        "before": before.fields(),
+        "after": after.fields(),
+        "steps": [_step_fields(step, facts) for step in steps],
     }
     return json.dumps(fields, indent=1, ensure_ascii=True) + "\n"
 

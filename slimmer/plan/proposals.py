@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from slimmer.plan.budget import PlanError
 from slimmer.plan.guards import GUARDS, Finding
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from slimmer.analysis.facts import Facts
     from slimmer.plan.protection import Protection
-    from slimmer.plan.steps import Action
     from slimmer.policy import Rule
 
 DOUBTS_SHOWN = 3
@@ -185,6 +184,25 @@ class Ask:
     @property
     def refusals(self) -> tuple[Refusal, ...]:
         return tuple(self._refusals.values())
+
+
+class Action(Protocol):
+    """One way to shrink; the files of `slimmer/actions` each hold one."""
+
+    @property
+    def name(self) -> str: ...
+
+    def propose(
+        self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
+    ) -> Iterable[Step | Refusal]:
+        """Steps with exact sizes, for what the rule selects; nothing for what is kept.
+
+        `ask(paths)` asks the guards of the rule. What they hold is no part of a step; what they
+        doubt has a step of its own. An action whose steps touch visible files always asks.
+        """
+
+    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
+        """A step read from a plan file, with what the file does not hold worked out again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from slimmer.edits.layer_edit import Addition
     from slimmer.image import Read
     from slimmer.plan.budget import Metric
-    from slimmer.plan.proposals import Ask
-    from slimmer.plan.protection import Protection
-    from slimmer.policy import Rule, Safety
+    from slimmer.policy import Safety
     from slimmer.splice import Splice
 
 
@@ -112,27 +110,6 @@ class Refusal:
             "evidence": printable(self.evidence),
             "size": self.size,
         }
-
-
-class Action(Protocol):
-    """One way to shrink; the files of `slimmer/actions` each hold one."""
-
-    @property
-    def name(self) -> str: ...
-
-    def propose(
-        self, facts: Facts, protection: Protection, rule: Rule, ask: Ask
-    ) -> Iterable[Step | Refusal]:
-        """Steps with exact sizes, for what the rule selects; nothing for what is kept.
-
-        `ask(paths)` asks the guards of the rule. What they hold is no part of a step; what they
-        doubt has a step of its own. An action whose steps touch visible files always asks.
-        """
-        ...
-
-    def restore(self, facts: Facts, protection: Protection, step: Step) -> Step:
-        """A step read from a plan file, with what the file does not hold worked out again."""
-        ...
 
 
 class Bookkeeper(Protocol):

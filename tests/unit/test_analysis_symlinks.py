@@ -10,7 +10,8 @@ from systems import facts, proposed, system
 from thorough import examples
 
 from slimmer.actions.remove import Remove
-from slimmer.analysis.symlinks import dangling, ways
+from slimmer.analysis.facts import ways
+from slimmer.analysis.symlinks import dangling
 from slimmer.policy import Globs, Rule, Safety, Selector
 
 if TYPE_CHECKING:
