@@ -73,11 +73,9 @@ class Recipe:
     @classmethod
     def read(cls, folder: Path) -> Recipe:
         path = folder / "checks.toml"
-        told: dict[str, Any]
-        if path.exists():
-            told = tomllib.loads(path.read_text())
-        else:
-            told = tomllib.loads((HERE / "handed.toml").read_text()).get(folder.name, {})
+        told: dict[str, Any] = tomllib.loads(path.read_text()) if path.exists() else {}
+        if folder.parent == HANDED:
+            told |= tomllib.loads((HERE / "handed.toml").read_text()).get(folder.name, {})
         return cls(
             folder.name,
             folder,
