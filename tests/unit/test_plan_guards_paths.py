@@ -248,11 +248,23 @@ def test_a_cache_that_is_only_known_may_leave(
 
 
 def test_what_lies_beside_an_environment_may_leave():
-    leaving = {"root/.npm/_cacache/a": b"x", "root/.npm/_npx/1/node_modules/.bin/a": b"x"}
+    leaving = {"root/.npm/_logs/a": b"x", "root/.npm/_npx/1/node_modules/.bin/a": b"x"}
 
     told = found("nothing-points-into", leaving, HOME)
 
     assert {"root/.npm/_npx/1/node_modules/.bin/a"} == held(told)
+    assert not doubted(told)
+
+
+def test_what_npx_looks_up_before_it_runs_an_environment_is_in_doubt():
+    environment = {"root/.npm/_npx/1/node_modules/.bin/a": b"x"}
+    downloads = {"root/.npm/_cacache/a": b"x"}
+
+    told = found("nothing-points-into", {**downloads, **environment}, HOME)
+
+    assert set(environment) == held(told)
+    assert set(downloads) == doubted(told)
+    assert not found("nothing-points-into", downloads, HOME), "nobody runs npx out of its cache"
 
 
 def test_a_program_that_runs_out_of_its_cache_puts_it_in_doubt():

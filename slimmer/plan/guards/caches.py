@@ -80,6 +80,7 @@ def nothing_points_into(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Ite
     for unit, evidence in sorted(reasons.items()):
         if units.get(unit):
             yield Finding(printable(unit), evidence, units[unit])
+    yield from _looked_up(reasons, units)
     yield from _called(facts, caches)
 
 
@@ -115,6 +116,18 @@ def _own_variables(facts: Facts, caches: Mapping[bytes, object]) -> frozenset[st
         if index.resolve(value.encode("utf-8", "surrogateescape")) in caches
         or name in ("HOME", "XDG_CACHE_HOME")
     )
+
+
+def _looked_up(
+    reasons: Mapping[bytes, str], units: Mapping[bytes, list[bytes]]
+) -> Iterator[Finding]:
+    """What npx asks before it runs an environment of its own: npm's downloads, or the registry."""
+    for unit in sorted(reasons):
+        tree, _, name = unit.rpartition(b"/")
+        downloads = tree + b"/_cacache"
+        if name == b"_npx" and units.get(downloads):
+            evidence = f"npx looks up in it what it runs out of {printable(unit)}"
+            yield Finding(printable(downloads), evidence, units[downloads], doubt=True)
 
 
 def _called(facts: Facts, caches: Mapping[bytes, list[bytes]]) -> Iterator[Finding]:
