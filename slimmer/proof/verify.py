@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slimmer.names import one_line
 from slimmer.proof import behaviour, config, differences, entry, reading, resolution
 from slimmer.proof.differences import NOTHING, Promise
 from slimmer.proof.faults import Fault, Verdict
 from slimmer.proof.losses import Losses
 from slimmer.proof.trials import Trials
+from slimmer.rewrite import PLAN_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +61,11 @@ def verify(
     if contents is None:
         contents = max(before.index.unpacked, after.index.unpacked) <= READ_ALL
     verdict = static(before, after, plan, contents=contents, mode=mode, allowed=allowed, told=told)
+    made_by = dict(after.index.image.config.labels).get(PLAN_LABEL)
+    if plan is None and made_by:
+        named = one_line(made_by)[:19]
+        note = f"the result was made by the plan {named}: --plan FILE judges it by that"
+        verdict += Verdict(notes=(note,))
     if not contents:
         note = "files of the same size were not read and compared: --contents"
         verdict += Verdict(notes=(note,))

@@ -200,3 +200,13 @@ def test_a_file_that_is_written_anew_and_becomes_another_name_of_its_twin_is_as_
 
     assert () == verdict.faults
     assert 2 == dict(verdict.checked)["rewritten"]
+
+
+def test_a_result_that_names_its_plan_says_so_where_none_is_given():
+    before = looked(PLAIN)
+    plan = plan_of(before, step(b"opt/b"))
+
+    verdict = verify(before, looked(written(plan)))
+
+    assert [("lost", "opt/b")] == kinds(verdict)
+    assert any(plan.digest[:19] in note for note in verdict.notes)
