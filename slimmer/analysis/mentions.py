@@ -48,6 +48,7 @@ _AFTER = re.compile(rb"[^\s\"'`(),;\[\]<>=]*").match
 OCCURRENCES = 2000
 """Most places of one source that are looked at one by one; a source with more is parsed."""
 _IMPORT = re.compile(rb"(?:.*[;:])?[ \t]*(?:from|import)[ \t]").match
+_JOINS = re.compile(rb"\bjoin(?:path)?\(|/ *[\"']").search
 _OPENS = re.compile(rb"__file__|importlib.resources|pkg_resources|get_data").search
 _ASSIGNED = re.compile(rb"[ \t]*(\w+)[ \t]*(?::[^=\n]*)?=").match
 _CODE = frozenset((Kind.PYTHON, Kind.BYTECODE))
@@ -200,7 +201,11 @@ class Finder:
         if b"/" in written:
             parts = _VARIABLE(b"\0", written).split(b"/")
             place = next((n for n, part in enumerate(parts) if part in TEST_FOLDERS), None)
-            return place is not None and any(True for _ in self._tails(parts, place))
+            if place is None:
+                return False
+            if written.startswith(b"/") and any(True for _ in self._absolute(text, parts)):
+                return True
+            return any(True for _ in self._tails(parts, place))
         if written.startswith(b"."):
             parts = written.split(b".")
             tested = [suite for part in parts for suite in self._by_name_of.get(part, ())]
@@ -213,6 +218,8 @@ class Finder:
         suites = self._by_name_of.get(written, ())
         if not suites:
             return False
+        if self._roots.root(text.path) is None and _JOINS(text.content):
+            return True
         return any(self._is_known(text, suite) for suite in suites)
 
     def _weigh(self, text: Text, named: Named) -> None:
@@ -297,6 +304,8 @@ class Finder:
                 continue  # a file such as `test.txt`
             whole = named.how == "dotted" and target == suite
             yield suite, target, whole, False
+            if named.member and target == suite and _OPENS(text.content):
+                yield suite, suite, True, True  # `files(tests)`, `tests.__file__`
 
     def _by_prefix(self, text: Text, written: str) -> Iterator[bytes]:
         """Suites that a name with gaps may lead into."""
@@ -381,6 +390,8 @@ class Finder:
         for suite, target, gaps, head in tails:
             near = (suite, target, gaps, head) in own
             if not near and ((led and not head) or not self._is_known(text, suite)):
+                if self._is_its_own_file(text, parts, place, target):
+                    yield suite.folder, target, False, True
                 continue
             pattern = b"*" in parts[0]
             if pattern and named.table:
@@ -395,6 +406,19 @@ class Finder:
                 and (head or self._is_beside(text, suite))
             ):
                 yield suite.folder, suite.folder, True, True
+
+    def _is_its_own_file(
+        self, text: Text, parts: Sequence[bytes], place: int, target: bytes
+    ) -> bool:
+        """Whether the application names a whole file in a suite, of a package that it names
+        elsewhere: constants may stand in another module than what joins them."""
+        roots, visible = self._suites.roots, self._suites.index.visible
+        if roots.root(text.path) is not None or target not in visible or target in roots.folders:
+            return False
+        tail = b"/".join(parts[place:])
+        around = (parent(text.path), *roots.searched)
+        found = [path for folder in around if (path := join(folder, tail)) in visible]
+        return not found or target in found
 
     def _absolute(
         self, text: Text, parts: Sequence[bytes]
@@ -484,6 +508,16 @@ def _text(path: bytes, content: bytes) -> Text:
     return Text(path, Kind.PYTHON, content)
 
 
+def _cell_line(line: str) -> str:
+    """A line of a cell as Python: of IPython's own ones, only what is started stays, as a text."""
+    mark = line.lstrip()[:1]
+    if mark not in ("%", "!", "?"):
+        return line
+    rest = line.strip()[1:]
+    indent = line[: len(line) - len(line.lstrip())]
+    return f"{indent}system({rest!r})\n" if mark == "!" else f"{indent}pass\n"
+
+
 def _cells(content: bytes) -> Iterator[bytes]:
     """The code of a notebook (nbformat 4), without the lines that are IPython's own."""
     try:
@@ -492,7 +526,7 @@ def _cells(content: bytes) -> Iterator[bytes]:
             if cell["cell_type"] == "code":
                 source = cell["source"]
                 lines = source if isinstance(source, list) else source.splitlines(keepends=True)
-                kept = ["\n" if line.lstrip()[:1] in ("%", "!", "?") else line for line in lines]
+                kept = [_cell_line(line) for line in lines]
                 yield "".join(kept).encode("utf-8", "surrogatepass")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return

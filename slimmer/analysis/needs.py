@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from slimmer.analysis.mentions import Finder, Mention
+from slimmer.analysis.suites import MODULES
 from slimmer.analysis.texts import Search
 from slimmer.files import join, parent, parents
 from slimmer.names import printable
@@ -222,9 +223,12 @@ class _Holding:
             around.append(folder)
         found = [path for folder in around for path in self._package(folder)]
         if target in self._suites.roots.folders:
+            below = [path for path in suite.files if path.startswith(target + b"/")]
             if mention.how != "imports":
-                prefix = target + b"/"
-                found += [path for path in suite.files if path.startswith(prefix)]
+                found += below
+            elif target != suite.folder:
+                # A package that is imported gives its data: `files(package)`, `package.__file__`.
+                found += [path for path in below if not path.endswith(MODULES)]
         else:
             found += [target, *self._compiled(target)]
         return found

@@ -198,7 +198,14 @@ class Source:
                         self._say(word)
             case ast.Call(function, arguments) if _called(function) in _SAID:
                 for one in arguments:
-                    self._say(one)
+                    # `endswith("tests/data/x.csv")` picks one of the files that something lists.
+                    if not (_called(function) == "endswith" and _is_path(one)):
+                        self._say(one)
+            case ast.Call(function, [ast.Constant(str(name)), *more], keywords) if _called(
+                function
+            ) == "import_module" and name.startswith("."):
+                around = [*more, *(one.value for one in keywords if one.arg == "package")]
+                yield from self._relative(node, name, around, place)
             case ast.Constant(str()) | ast.JoinedStr() | ast.BinOp() | ast.Call():
                 yield from self._text(node, place)
             case ast.List(elements) | ast.Tuple(elements) if not place.table and len(elements) > 1:
@@ -208,6 +215,20 @@ class Source:
                     yield from _classified("/".join(parts), node.lineno, place, parts=True)
             case _:
                 pass
+
+    def _relative(
+        self, node: ast.Call, name: str, around: Sequence[ast.expr], place: _Place
+    ) -> Iterator[Named]:
+        """`import_module(".tests", "package")`: a name that begins in another package."""
+        package = around[0] if around else None
+        if isinstance(package, ast.Constant) and isinstance(package.value, str):
+            rest = name.lstrip(".")
+            parts = package.value.split(".")
+            parts = parts[: max(len(parts) - (len(name) - len(rest) - 1), 0)]
+            self._used.add(id(node.args[0]))
+            yield Named(node.lineno, ".".join([*parts, rest]), "dotted", place.block, place.table)
+        else:
+            yield from self._text(node.args[0], place)
 
     def _say(self, node: ast.expr) -> None:
         """Leave out texts that are compared or told."""
@@ -295,6 +316,8 @@ class Source:
             return HOLE
         if called == "dirname" and arguments:
             return _parent(value(arguments[0]))
+        if called == "with_name" and arguments and of is not None:
+            return _joined([_parent(value(of)), value(arguments[0])])
         if called == "files" and arguments:
             return self._anchor(arguments[0], keep)
         if called in _RESOURCES and len(arguments) > 1:
@@ -365,6 +388,10 @@ def _called(function: ast.expr) -> str:
 
 def _is_resources(of: ast.expr | None) -> bool:
     return "resources" in str(getattr(of, "attr", getattr(of, "id", "")))
+
+
+def _is_path(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and "/" in str(node.value).strip("/")
 
 
 def _condition(test: ast.expr) -> Literal["", "main", "types"]:

@@ -22,7 +22,7 @@ _TEST_FILE = re.compile(
     rb"(?:tests?(?:[_.-].*)?|test[A-Z].*|.*[_.-]tests?|.*[a-z]Tests?|conftest)\.(?:py|pyc|so)\Z"
 ).match
 """Files that are named as tests are, by pytest, unittest, nose or people."""
-_MODULES = (b".py", b".pyc", b".pyi", b".so")
+MODULES = (b".py", b".pyc", b".pyi", b".so")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Suites:
                 self.roots.root(folder + b"/"),
                 tuple(paths),
                 any(_TEST_FILE(path[path.rfind(b"/") + 1 :]) for path in paths),
-                any(not path.endswith(_MODULES) for path in paths),
+                any(not path.endswith(MODULES) for path in paths),
             )
             for folder, paths in files.items()
         }

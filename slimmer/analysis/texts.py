@@ -119,6 +119,20 @@ _LISTING = (
     *(b"usr/share/licenses/", b"usr/share/lintian/", b"proc/", b"sys/", b"dev/"),
 )
 """Folders whose texts list what is installed, or tell people of it."""
+_CONFIGURATION = (b"etc/", b"var/spool/cron/")
+"""Where every text is configuration, whatever it is called."""
+_INSTALLED = (
+    *(b"usr/", b"lib/", b"lib64/", b"bin/", b"sbin/", b"var/", b"boot/"),
+    *(b"opt/conda/", b"opt/venv/", b"root/.cache/"),
+)
+"""Where files lie that somebody installed; elsewhere a text without a telling name is the
+application's, which reads it."""
+_OTHERS_CODE = (b"/site-packages/", b"/dist-packages/", b"/node_modules/", b"/lib/python")
+_LISTS = (b".txt", b".csv", b".tsv", b".lst", b".list", b".args")
+_FOR_PEOPLE = (
+    *(b"readme", b"change", b"licen", b"copying", b"news", b"author", b"history", b"notice"),
+    *(b"todo", b"requirements", b"constraints", b"contribut", b"install", b"version"),
+)
 _METADATA = (b".dist-info", b".egg-info", b"conda-meta")
 _SHELLS = (b"sh", b"bash", b"dash", b"ash", b"ksh", b"zsh", b"mksh", b"busybox")
 _WORD = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
@@ -267,6 +281,8 @@ def image_texts(config: Config) -> Iterator[Text]:
     ):
         if words:
             yield Text(b"", Kind.IMAGE, _encoded("\n".join(words)), key)
+    if config.working_directory:
+        yield Text(b"", Kind.IMAGE, _encoded(config.working_directory), "WorkingDir")
     for name, value in config.environment:
         yield Text(b"", Kind.IMAGE, _encoded(value), f"Env {name}")
     for name, value in config.labels:
@@ -289,13 +305,25 @@ def _told(path: bytes, header: Header) -> Kind | Literal["by content"] | None:
     dot = name.rfind(b".")
     if kind is None and dot >= 0:
         kind = _SUFFIXES.get(name[dot + 1 :].lower())
+    if kind is None and (name.startswith(b".env.") or _is_list(path, name)):
+        kind = Kind.CONFIG
     if kind is not None:
         return kind if header.size <= LIMITS[kind] else None
     if name.endswith(_ZIPS) or (header.mode & 0o111 and b".so" not in name):
         return BY_CONTENT if header.size <= ZIP_LIMIT else None
-    if path.startswith(b"etc/"):
+    if path.startswith(_CONFIGURATION):
         return Kind.CONFIG if header.size <= LIMITS[Kind.CONFIG] else None
     return BY_CONTENT if dot <= 0 and header.size <= UNNAMED_LIMIT else None
+
+
+def _is_list(path: bytes, name: bytes) -> bool:
+    """Whether a file is a list or table of the application's, which may hold paths and names."""
+    return (
+        name.endswith(_LISTS)
+        and not path.startswith(_INSTALLED)
+        and not any(part in path for part in _OTHERS_CODE)
+        and not name.lower().startswith(_FOR_PEOPLE)
+    )
 
 
 def _texts(
@@ -305,6 +333,11 @@ def _texts(
     if told == BY_CONTENT:
         head = read(0, 256)
         if not head.startswith((b"#!", b"PK\x03\x04")):
+            # Copied from Windows, every file may be run.
+            if path.startswith(_CONFIGURATION):
+                content = read(0, UNNAMED_LIMIT)
+                if b"\0" not in content[:1024]:
+                    yield Text(path, Kind.CONFIG, content)
             return
         limit = ZIP_LIMIT if header.kind is HARDLINK else min(header.size, ZIP_LIMIT)
         content = read(0, limit)

@@ -50,6 +50,10 @@ def named_in(text: Text, hits: Sequence[Hit]) -> Iterator[Named]:
         after = _AFTER(content, hit.end, hit.end + LONGEST)
         end = after.end() if after else hit.end
         word = _VARIABLE.sub("\0", content[start:end].decode("utf-8", "surrogateescape"))
+        if word.startswith("-m") and _DOTTED(word[2:]):
+            word = word[2:]  # `python -mpackage.module`
+        elif word.startswith("//") and _DOTTED(word[2:]):
+            word = word[2:]  # `ext://package.module.Class`, as logging's configuration has it
         module = word.rstrip(".")
         if "/" in word:
             yield Named(text.line(start), word, "path")

@@ -88,6 +88,9 @@ NAMING_THE_MODULE = [
     "import_module('rossy' + '.tests' + '.fakes')",
     "import_module('{}.tests.fakes'.format('rossy'))",
     "NAME = 'rossy.tests'\nimport_module(NAME + '.fakes')",
+    "import_module('.tests.fakes', 'rossy')",
+    "importlib.import_module('.fakes', package='rossy.tests')",
+    "importlib.import_module('..tests.fakes', 'rossy.core')",
 ]
 PUTTING_A_NAME_TOGETHER = [
     "import_module('rossy.tests.' + name)",
@@ -125,6 +128,11 @@ NAMING_THE_DATA = [
     "glob.glob(os.path.join(os.path.dirname(rossy.__file__), 'tests', 'data', '*.csv'))",
     "Path(importlib.util.find_spec('rossy').origin).parent / 'tests' / 'data' / 'frf.csv'",
     "os.path.join(os.path.dirname(inspect.getfile(rossy)), 'tests', 'data')",
+    "Path(rossy.__file__).with_name('tests') / 'data' / 'frf.csv'",
+    "[one for one in files('rossy') if str(one).endswith('tests/data/frf.csv')]",
+    "import rossy.tests.data as data\nfiles(data).joinpath(name)",
+    "from rossy.tests import data\nfiles(data).joinpath(name)",
+    "from rossy.tests.data import __file__ as where",
 ]
 DECOYS = [
     "# import rossy.tests.fakes",
@@ -262,6 +270,36 @@ def test_a_module_stays_that_the_image_names(key: str):
 
     assert MODULE == found.held
     assert found.evidence[0].startswith(f"{key}:")
+
+
+def test_what_stands_in_another_module_than_what_joins_it_leaves_doubt():
+    base = {"app/base.py": b"import os, rossy\nBASE = os.path.dirname(rossy.__file__)\n"}
+
+    for source in (
+        "DATA = 'tests/data/frf.csv'",
+        "from base import BASE\np = os.path.join(BASE, 'tests', 'data', 'frf.csv')",
+        "from base import BASE\np = BASE / 'tests' / 'data' / 'frf.csv'",
+    ):
+        found = answer({**base, APP: source.encode()})
+        assert DATA <= found.doubted, source
+        assert "test_a.py" not in found.stays, source
+        own = {"app/tests/data/frf.csv": b"its own"}
+        assert not answer({**base, **own, APP: source.encode()}).stays, source
+
+
+def test_the_folder_in_which_the_image_starts_names_what_lies_in_it():
+    assert DATA <= answer({}, runtime={"WorkingDir": f"/{TESTS}/data"}).held
+    opening = {APP: b"open('tests/data/frf.csv')"}
+    assert DATA <= answer(opening, runtime={"WorkingDir": f"/{SITE}/rossy"}).stays
+
+
+def test_a_module_named_as_an_option_or_with_a_scheme_stays():
+    assert MODULE == answer({}, runtime={"Cmd": ["python", "-mrossy.tests.fakes"]}).held
+    assert MODULE == answer({"app/log.yaml": b"(): ext://rossy.tests.fakes.Model\n"}).held
+
+
+def test_a_notebook_starts_what_its_shell_lines_say():
+    assert MODULE == answer({"app/a.ipynb": notebook("!python -m rossy.tests.fakes\n")}).held
 
 
 def test_a_module_stays_that_bytecode_without_a_source_names(tmp_path: Path):

@@ -49,7 +49,10 @@ def naming(files: dict[str, bytes], *needles: bytes, **others: object) -> list[t
         ("app/a.ipynb", b'{"cells": "needle"}', Kind.NOTEBOOK),
         ("app/conf.yaml", b"class: needle", Kind.CONFIG),
         ("app/.env", b"A=needle", Kind.CONFIG),
+        ("app/.env.production", b"A=needle", Kind.CONFIG),
+        ("app/plugins.txt", b"needle", Kind.CONFIG),
         ("app/Procfile", b"web: needle", Kind.CONFIG),
+        ("var/spool/cron/crontabs/root", b"* * * * * needle", Kind.CONFIG),
         ("etc/cron.d/job", b"* * * * * root needle", Kind.CONFIG),
         ("etc/ld.so.preload", b"/usr/lib/needle", Kind.CONFIG),
         ("lib/systemd/system/x.service", b"ExecStart=needle", Kind.CONFIG),
@@ -57,6 +60,12 @@ def naming(files: dict[str, bytes], *needles: bytes, **others: object) -> list[t
 )
 def test_what_something_reads_in_order_to_act_is_looked_through(path: str, content: bytes, kind):
     assert naming({path: content}, b"needle") == [(path, kind.value)]
+
+
+def test_configuration_that_may_be_run_is_configuration():
+    path = "etc/cron.d/job"
+
+    assert naming({path: b"needle"}, b"needle", executable=[path]) == [(path, "configuration")]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +76,9 @@ def test_what_something_reads_in_order_to_act_is_looked_through(path: str, conte
         (f"{SITE}/pkg-1.dist-info/RECORD", b"needle"),
         (f"{SITE}/pkg-1.dist-info/a.json", b"needle"),
         (f"{SITE}/pkg/README.md", b"needle"),
+        (f"{SITE}/pkg/list.txt", b"needle"),
+        ("app/CHANGES.txt", b"needle"),
+        ("app/requirements.txt", b"needle"),
         ("var/lib/dpkg/info/x.list", b"/usr/bin/needle"),
         ("usr/share/doc/x/example.sh", b"needle"),
         ("usr/bin/x", b"\x7fELF needle"),
