@@ -86,7 +86,7 @@ _SUFFIXES = {
         Kind.NOTEBOOK: "ipynb",
         Kind.PATH_FILE: "pth",
         Kind.SHELL: "sh bash zsh ksh dash csh fish",
-        Kind.SCRIPT: "pl pm rb js mjs cjs ts lua php r cgi tcl awk groovy ps1",
+        Kind.SCRIPT: "pl pm rb js mjs cjs ts lua php r cgi tcl awk groovy ps1 sql",
         Kind.BUILD: "cmake pc la mk am mak ninja gn bazel",
         Kind.CONFIG: "ini cfg cnf conf config toml yaml yml json jsonc json5 env properties xml"
         " service socket timer path mount target desktop crontab cron rules plist hcl"
@@ -293,6 +293,11 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def _limit(kind: Kind, name: bytes) -> int:
+    """Bytes of the longest text of this name; Yarn's Plug'n'Play names every package in one."""
+    return ZIP_LIMIT if name.startswith(b".pnp.") else LIMITS[kind]
+
+
 def _told(path: bytes, header: Header) -> Kind | Literal["by content"] | None:
     """What a file's name says; None where it can name nothing, or is too long for a text."""
     slash = path.rfind(b"/")
@@ -308,7 +313,7 @@ def _told(path: bytes, header: Header) -> Kind | Literal["by content"] | None:
     if kind is None and (name.startswith(b".env.") or _is_list(path, name)):
         kind = Kind.CONFIG
     if kind is not None:
-        return kind if header.size <= LIMITS[kind] else None
+        return kind if header.size <= _limit(kind, name) else None
     if name.endswith(_ZIPS) or (header.mode & 0o111 and b".so" not in name):
         return BY_CONTENT if header.size <= ZIP_LIMIT else None
     if path.startswith(_CONFIGURATION):
@@ -349,7 +354,7 @@ def _texts(
             return
     else:
         kind = Kind(told)
-        limit = LIMITS[kind]
+        limit = _limit(kind, path[path.rfind(b"/") + 1 :])
         content = read(0, limit if header.kind is HARDLINK else min(header.size, limit))
         if kind is Kind.CONFIG and b"\0" in content[:1024]:
             return

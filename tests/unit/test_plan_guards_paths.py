@@ -275,6 +275,34 @@ def test_a_program_that_runs_out_of_its_cache_puts_it_in_doubt():
     assert set(leaving) == doubted(told)
 
 
+def test_a_script_that_is_run_out_of_a_cache_or_a_hook_puts_it_in_doubt():
+    leaving = {"root/.cache/uv/archive-v0/a/ruff.py": b"x"}
+    script = {"app/s.py": b"#!/usr/bin/env -S uv run --script\n", "usr/bin/uv": b"\x7fELF"}
+    hooks = {"root/.cache/pre-commit/db.db": b"x"}
+    hook = {"app/.git/hooks/pre-commit": b"#!/bin/sh\nexec pre-commit hook-impl\n"}
+
+    told = found("nothing-points-into", leaving, {**HOME, **script}, {"Cmd": ["/app/s.py"]})
+
+    assert set(leaving) == doubted(told)
+    assert set(hooks) == doubted(found("nothing-points-into", hooks, {**HOME, **hook}))
+
+
+def test_what_go_reads_anew_whenever_it_starts_stays():
+    leaving = {"root/go/pkg/mod/github.com/a/x.go": b"x"}
+
+    told = found("nothing-points-into", leaving, HOME, {"Cmd": ["go", "run", "."]})
+
+    assert set(leaving) == held(told)
+
+
+def test_yarns_list_of_all_packages_is_read_however_long_it_is():
+    leaving = {"root/.yarn/berry/cache/a.zip": b"x"}
+    place = b'["packageLocation", "../root/.yarn/berry/cache/a.zip/node_modules/a/"]\n'
+    files = {"app/.pnp.cjs": b"//" + b"x" * (3 << 20) + b"\n" + place}
+
+    assert set(leaving) == held(found("nothing-points-into", leaving, {**HOME, **files}))
+
+
 # Package lists
 
 LISTS = {"var/lib/apt/lists/deb_Packages": b"x"}
@@ -319,6 +347,21 @@ def test_a_static_library_that_a_text_links_stays_where_a_linker_is(name: str, t
 
     assert set(STATIC) == held(found("nothing-links-statically", STATIC, {**files, **LINKER}))
     assert not found("nothing-links-statically", STATIC, files)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        *("usr/bin/gcc-12", "usr/bin/x86_64-linux-gnu-g++-12", "usr/bin/c++", "usr/bin/clang++-14"),
+        *("usr/bin/ld.lld-14", "usr/bin/tcc", "root/.cargo/bin/rustc", "usr/local/cuda/bin/nvcc"),
+        *("opt/zig-linux-x86_64-0.11.0/zig", f"{SITE}/ziglang/zig", "opt/conda/bin/x-conda-ld"),
+    ],
+)
+def test_every_linker_links(program: str):
+    text = b"E = Extension('m', libraries=['sund_cvodes'])"
+    files = distribution("pkg", {"pkg/models.py": text, "pkg/lib/libsund_cvodes.a": b"x"})
+
+    assert set(STATIC) == held(found("nothing-links-statically", STATIC, {**files, program: b"x"}))
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from slimmer.policy import Rule
 
 _is_linker = re.compile(
-    rb"(?:.*/)?bin/(?:[\w.-]+-)?(?:ld|ld\.lld|ld\.bfd|ld\.gold|mold|gcc|cc|clang)\Z"
+    rb"(?:.*/)?(?:bin/(?:[\w.-]+-)?(?:ld|gold|mold|lld|wild|gcc|g\+\+|cc|c\+\+|clang|clang\+\+"
+    rb"|gfortran|tcc|rustc|nvcc|nvlink)(?:\.[a-z]+)?(?:-[\d.]+)?|(?:bin|ziglang|zig[\w.-]*)/zig)\Z"
 ).match
+"""Programs that link, or compile and link: also those of other machines and of one version."""
 _ENVIRONMENTS = ("pip", "conda", "python", "pypy")
 _EXTENSION = re.compile(rb"(.*/)?([^/.]+)(?:\.[\w-]+)?\.so\Z", re.DOTALL).match
 _CYTHON = re.compile(rb"(.*/)?([^/]+?)\.(pyx|pxd|pxi)(?:\.in)?\Z", re.DOTALL).match

@@ -33,8 +33,14 @@ _RUN_FROM_CACHE: Mapping[str, tuple[str, ...]] = {
     "npm": ("npx", "corepack"),
     "yarn": ("yarn",),
     "pnpm": ("pnpx", "pnpm"),
+    "go": ("go",),
+    "cargo": ("cargo",),
 }
 """Cache → the programs that run what lies in it."""
+_COMPILED = ("go", "cargo")
+"""Caches whose programs read the sources of all that they start anew."""
+_HOOKED = ("pre-commit", "npx", "uvx", "pnpx")
+"""Programs that run what lies in a cache wherever the application calls them, as a hook does."""
 
 
 def nothing_points_into(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[Finding]:
@@ -131,10 +137,16 @@ def _looked_up(
 
 
 def _called(facts: Facts, caches: Mapping[bytes, list[bytes]]) -> Iterator[Finding]:
-    calls = {words[0].rpartition("/")[2]: named for words, named in facts.starts.commands}
+    calls = {words[0].rpartition("/")[2]: str(named) for words, named in facts.starts.commands}
+    for path, named in facts.starts.programs.items():
+        name = path[path.rfind(b"/") + 1 :].decode("utf-8", "surrogateescape")
+        calls.setdefault(name, str(named))
+    for call in facts.naming.programs(_HOOKED) if caches else ():
+        if owner_kind(facts, call.path) in APPLICATION and not only_built_or_tested(call.path):
+            calls.setdefault(call.program, str(call))
     for tree, against in sorted(caches.items()):
         owner = facts.ledger.owner(against[0]).name
         program = next((name for name in _RUN_FROM_CACHE.get(owner, ()) if name in calls), None)
         if program is not None:
             evidence = f"{calls[program]}, which may run what lies in it"
-            yield Finding(printable(tree), evidence, against, doubt=True)
+            yield Finding(printable(tree), evidence, against, doubt=owner not in _COMPILED)
