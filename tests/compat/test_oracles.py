@@ -151,7 +151,7 @@ def needed(named: dict[str, set[str]], leaving: frozenset[str]) -> list[str]:
 def needs(*modules: str) -> None:
     for module in modules:
         if not importlib.util.find_spec(module):
-            pytest.skip(f"needs {module}: pip install -e '.[dev]'")
+            pytest.skip(f"needs {module}: pip install -e '.[oracles]'")
 
 
 @pytest.fixture(scope="module")
