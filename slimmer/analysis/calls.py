@@ -30,8 +30,11 @@ _SOURCES = frozenset((Kind.PYTHON, Kind.NOTEBOOK, Kind.SCRIPT))
 _SPAWNS = re.compile(
     rb"subprocess|os\.(?:system|popen|exec|spawn|posix_spawn)|Popen|shutil\.which|pexpect"
     rb"|find_executable|getstatusoutput|create_subprocess|plumbum"
+    rb"|(?:import|from) (?:invoke|fabric)"
 ).search
-_SPAWNS_ELSEWHERE = re.compile(rb"child_process|\b(?:system|exec|qx|spawn|popen)\b|`").search
+_SPAWNS_ELSEWHERE = re.compile(
+    rb"child_process|\b(?:system2?|exec|qx|spawn|popen|shell_exec|passthru|proc_open|execute|execa)\b|`"
+).search
 """In languages other than Python."""
 _SPAWNING = frozenset(
     (
@@ -40,6 +43,7 @@ _SPAWNING = frozenset(
         *(b"execSync", b"execFile", b"execFileSync", b"create_subprocess_exec", b"execvp"),
         *(b"create_subprocess_shell", b"execlp", b"execl", b"execv", b"spawnlp", b"spawnvp"),
         *(b"posix_spawn", b"posix_spawnp", b"which_all", b"Command", b"local", b"capture"),
+        *(b"shell_exec", b"passthru", b"proc_open", b"system2", b"execute", b"execa", b"execaSync"),
     )
 )
 """Last names of calls whose first argument is a program."""
@@ -55,6 +59,11 @@ _COMMAND = re.compile(
     rb"(?:\A|[;&|({`]|\$\(|\b(?:then|do|else|if|elif|while|until|exec|sudo|time|env|nohup|xargs)\s|!\s)"
     rb"\s*(?:\w+=\S*\s+)*(?:[\w/.-]*/)?\Z"
 ).search
+
+
+_WITHIN = re.compile(rb"[\"'`][^\"'`]*(?:&&|\|\|?|;)[ \t]*(?:exec[ \t]+|sudo[ \t]+)?\Z").search
+_NAMED_ON = re.compile(rb"[=\w.(/:-]").match
+_SHELL_OPTION = re.compile(rb"[\"']-[a-z]*c[\"']\s*,\s*[fFrR]{0,2}\Z").search
 
 
 class Call(NamedTuple):
@@ -81,7 +90,10 @@ def searches(programs: Collection[str], found: list[Call]) -> list[Search]:
     Makefiles and the like do not count: what a started `make` runs is followed from the start.
     """
     names = {program.encode("utf-8", "surrogateescape") for program in programs}
-    quoted = {quote + name: name for name in names for quote in (b'"', b"'", b"`", b"/")}
+    quoted = {
+        quote + name: name for name in names for quote in (b'"', b"'", b"`", b"/", b"{", b"!")
+    }
+    within = {b" " + name: name for name in names}
 
     def told(text: Text, hit: Hit, name: bytes, direct: bool) -> None:
         line = text.line(hit.start)
@@ -93,11 +105,23 @@ def searches(programs: Collection[str], found: list[Call]) -> list[Search]:
         possible = [(hit, _direct(text, hit)) for hit in hits[:MENTIONS]]
         if all(direct is None for _, direct in possible):
             return
-        if not (_SPAWNS_ELSEWHERE if text.kind is Kind.SCRIPT else _SPAWNS)(text.content):
-            return
+        spawns = (_SPAWNS_ELSEWHERE if text.kind is Kind.SCRIPT else _SPAWNS)(text.content)
         for hit, direct in possible:
+            if not spawns and not hit.needle.startswith(b"!"):
+                continue
             if direct is not None and not is_comment(text, hit.start):
                 told(text, hit, quoted[hit.needle], direct)
+
+    def look_within(text: Text, hits: Sequence[Hit]) -> None:
+        """Commands behind others in one text: `os.system("cd /app && make")`."""
+        if not (_SPAWNS_ELSEWHERE if text.kind is Kind.SCRIPT else _SPAWNS)(text.content):
+            return
+        for hit in hits[:MENTIONS]:
+            before = line_before(text, hit.start + 1)
+            if not _WITHIN(before) or _NAMED_ON(text.content, hit.end):
+                continue
+            if not is_comment(text, hit.start) and not tells_people(text, hit.start):
+                told(text, hit, within[hit.needle], True)
 
     def look_in_shell(text: Text, hits: Sequence[Hit]) -> None:
         for hit in hits[:MENTIONS]:
@@ -110,6 +134,7 @@ def searches(programs: Collection[str], found: list[Call]) -> list[Search]:
 
     return [
         Search(tuple(quoted), look, _SOURCES, whole_words=False),
+        Search(tuple(within), look_within, _SOURCES, whole_words=False),
         Search(tuple(names), look_in_shell, frozenset((Kind.SHELL,))),
     ]
 
@@ -118,9 +143,9 @@ def _direct(text: Text, hit: Hit) -> bool | None:
     """Whether a quoted name is a call's program; None where it is no program's name at all."""
     content = text.content
     after = content[hit.end : hit.end + 1]
-    if after not in (b'"', b"'", b"`", b" "):
-        return None
     start = hit.start
+    if after not in (b'"', b"'", b"`", b" ") and hit.needle[:1] not in (b"{", b"!"):
+        return None
     if hit.needle.startswith(b"/"):
         # `"/usr/bin/make"`: the quotes stand before the folder.
         window = content[max(0, start - 60) : start]
@@ -134,6 +159,12 @@ def _direct(text: Text, hit: Hit) -> bool | None:
     if opening == b"`":
         return text.kind is Kind.SCRIPT or None
     before = content[max(0, start - 120) : start]
+    if opening == b"{":
+        return (text.kind is Kind.SCRIPT and before.endswith(b"qx")) or None
+    if opening == b"!":
+        return (text.kind is Kind.NOTEBOOK and before.rstrip().endswith(b'"')) or None
+    if _SHELL_OPTION(before) or before.endswith(b"shlex.split("):
+        return True
     called = _CALL(before)
     if called is not None:
         last = called[1].rpartition(b".")[2]

@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-Kind = Literal["program", "file", "shell", "python", "make", "node", "module", "code", "text"]
+Kind = Literal[
+    "program",
+    "file",
+    "shell",
+    "python",
+    "make",
+    "node",
+    "cron",
+    "supervisor",
+    "procfile",
+    "module",
+    "code",
+    "text",
+]
 
 
 class Started(NamedTuple):
@@ -54,12 +67,10 @@ _STARTERS = frozenset(
         "exec-with-env",
         "firejail",
         "flock",
-        "forego",
         "gdb",
         "gosu",
         "hash",
         "hatch",
-        "honcho",
         "ionice",
         "ltrace",
         "mamba",
@@ -92,7 +103,6 @@ _STARTERS = frozenset(
         "su",
         "su-exec",
         "sudo",
-        "supercronic",
         "taskset",
         "time",
         "timeout",
@@ -117,6 +127,10 @@ _STARTERS = frozenset(
 """Programs that start one of their arguments."""
 _TAKES_TEXT = frozenset(("su", "runuser", "script", "flock", "watch", "parallel"))
 """Of these the ones that hand `-c TEXT`, or a whole word, to a shell."""
+_PROCFILES = ("honcho", "foreman", "forego", "overmind", "hivemind", "goreman")
+"""Programs that start what a Procfile lists."""
+_CRON_TABLES = ("supercronic", "crontab", "yacron")
+"""Programs that take a file written as crontab(5) has it."""
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*t?\Z").match
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*(?::[\w.]+(?:\(\))?)?\Z").match
 _APPLICATION_OPTIONS = frozenset(
@@ -152,6 +166,14 @@ def started(
     elif name in ("npm", "yarn", "pnpm", "bun", "npx"):
         yield Started("node", ".")
         yield from _first(rest, known, depth)
+    elif name in _PROCFILES:
+        yield Started("procfile", _option(rest, ("-f", "--procfile")) or "Procfile")
+        yield from _first(rest, known, depth)
+    elif name in _CRON_TABLES:
+        yield from (Started("cron", word) for word in rest if not word.startswith("-"))
+    elif name == "supervisord":
+        told = _option(rest, ("-c", "--configuration"))
+        yield from (Started("supervisor", word) for word in (told,) if word)
     elif name == "find":
         for place, word in enumerate(rest):
             if word in _EXEC:
@@ -164,6 +186,15 @@ def started(
         else:
             yield from _first(rest, known, depth)
     yield from _modules(rest)
+
+
+def _option(words: Sequence[str], names: Sequence[str]) -> str:
+    """The value of an option, behind it or behind its `=`; empty where it is not given."""
+    for place, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option in names:
+            return value if equals else "".join(words[place + 1 : place + 2])
+    return ""
 
 
 def _first(words: Sequence[str], known: Callable[[str], bool], depth: int) -> Iterator[Started]:

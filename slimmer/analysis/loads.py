@@ -27,11 +27,15 @@ SHORTEST = 3
 _OPENS = re.compile(
     rb"(?:find_library|[A-Z]DLL|LoadLibrary|dlopen|load_library|ffi\.load|Native\.load"
     rb"|(?:System|NativeLibrary|koffi|Fiddle|DynaLoader)[.:]+\w+|ffi\.Library)\s*\("
-    rb"|\bc?dll\.[a-zA-Z]|\bffi_lib\b|import_library"
+    rb"|\bkoffi\b|\bFFI::|\bfind_lib\b|\bc?dll\.[a-zA-Z]|\bffi_lib\b|import_library"
 ).search
 """Calls that open libraries; a module that only speaks of ctypes opens none."""
 _NAME = re.compile(r"(?:lib)?(.+?)\.so(?:\.|\Z)").match
 _VERSION = re.compile(r"[-_.]?\d").search
+_LISTED = (b"", b" ", b",", b";", b":")
+"""What stands between the names of a list in a variable."""
+OPENING = (b"find_library", b"CDLL", b"dlopen", b"LoadLibrary", b"load_library")
+"""Words of sources that open libraries by names."""
 _SOURCES = frozenset((Kind.PYTHON, Kind.NOTEBOOK, Kind.SCRIPT))
 _OTHERS = frozenset((Kind.SHELL, Kind.CONFIG, Kind.IMAGE, Kind.BYTECODE))
 
@@ -48,6 +52,8 @@ class Opening(NamedTuple):
     library: bytes
     exact: bool
     """Whether it is the library's own name; else one that needs a version behind it."""
+    apart: bool = False
+    """Whether it stands in a text that opens none, which may hand it on to one that does."""
 
     def __str__(self) -> str:
         return f"{self.text}:{self.line} names {printable(self.name)}"
@@ -87,19 +93,24 @@ def searches(names: Mapping[bytes, Mapping[str, bool]], found: list[Opening]) ->
             if ".so" in form:
                 whole.setdefault(raw, {}).setdefault(library, exact)
 
-    def told(text: Text, hit: Hit, name: bytes, libraries: Mapping[bytes, bool]) -> None:
+    def told(
+        text: Text, hit: Hit, name: bytes, libraries: Mapping[bytes, bool], apart: bool = False
+    ) -> None:
         line = text.line(hit.start)
         shown = name.decode("utf-8", "replace")
         for library, exact in libraries.items():
-            found.append(Opening(text.name, text.path, line, shown, library, exact))
+            found.append(Opening(text.name, text.path, line, shown, library, exact, apart))
 
     def look(text: Text, hits: Sequence[Hit]) -> None:
-        if not _OPENS(text.content):
+        apart = not _OPENS(text.content)
+        if apart and text.kind is not Kind.PYTHON:
             return
         for hit in hits[:MENTIONS]:
-            closed = text.content[hit.end : hit.end + 1] == hit.needle[:1]
+            after = text.content[hit.end : hit.end + 2]
+            # A notebook is JSON, in which a quote has a backslash before it.
+            closed = after.removeprefix(b"\\")[:1] == hit.needle[:1]
             if closed and not is_comment(text, hit.start):
-                told(text, hit, hit.needle[1:], written[hit.needle])
+                told(text, hit, hit.needle[1:], written[hit.needle], apart)
 
     def look_anywhere(text: Text, hits: Sequence[Hit]) -> None:
         if text.member.startswith("Label"):
@@ -108,7 +119,22 @@ def searches(names: Mapping[bytes, Mapping[str, bool]], found: list[Opening]) ->
             if text.content[hit.end : hit.end + 1] != b"." and not is_comment(text, hit.start):
                 told(text, hit, hit.needle, whole[hit.needle])
 
+    stems = {
+        quoted[1:]: libraries
+        for quoted, libraries in written.items()
+        if quoted.startswith(b'"') and b".so" not in quoted
+    }
+
+    def look_in_environment(text: Text, hits: Sequence[Hit]) -> None:
+        if not text.member.startswith("Env "):
+            return
+        for hit in hits[:MENTIONS]:
+            start, end = text.content[: hit.start][-1:], text.content[hit.end :][:1]
+            if start in _LISTED and end in _LISTED:
+                told(text, hit, hit.needle, stems[hit.needle], True)
+
     return [
+        Search(tuple(stems), look_in_environment, frozenset((Kind.IMAGE,))),
         Search(tuple(written), look, _SOURCES, whole_words=False),
         Search(tuple(whole), look_anywhere, _OTHERS),
     ]

@@ -63,10 +63,31 @@ def language(text: str, path: bytes) -> How:
     return "python" if path.endswith(b".py") else "any"
 
 
+_MAKE_VALUE = re.compile(r"^(?:export +)?([A-Z_]\w*) *[:?]?= *([^#\n]{0,200})", re.M).findall
+_MAKE_USE = re.compile(r"\$[({]([A-Z_]\w*)[)}]").sub
+_MAKE_VALUES = {
+    "CC": "cc",
+    "CXX": "g++",
+    "CPP": "cc -E",
+    "LD": "ld",
+    "AR": "ar",
+    "AS": "as",
+    "FC": "f77",
+    "LEX": "lex",
+    "YACC": "yacc",
+    "MAKE": "make",
+}
+"""What make sets where nobody does (GNU Make manual, 10.3)."""
+
+
 def _make_lines(text: str) -> Iterator[tuple[int, str]]:
     """The recipes of a makefile, and what `$(shell …)` calls."""
+    values = {**_MAKE_VALUES, **dict(_MAKE_VALUE(text))}
+    text = _MAKE_USE(lambda used: values.get(used[1], used[0]), text)
     lines = iter(enumerate(text.split("\n"), 1))
     for number, line in lines:
+        for name in line.split()[1:] if line.startswith(("include ", "-include ")) else ():
+            yield number, f"make -f {name}"
         joined = [line]
         while joined[-1].endswith("\\"):
             joined.append(next(lines, (0, ""))[1].lstrip("\t"))

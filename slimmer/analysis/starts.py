@@ -52,6 +52,8 @@ _PROGRAM_VARIABLES = frozenset(
         *("CARGO", "PYTHON", "NODE", "JAVA", "PKG_CONFIG", "CMAKE"),
     )
 )
+_COMMAND_VARIABLE = re.compile(r"(?:.*_)?(?:CMD|COMMAND|EXEC|TOOL|PROGRAM)\Z").match
+"""Names of variables that hold a command line, in whatever program reads them."""
 _SCRIPT_VARIABLES = frozenset(("BASH_ENV", "ENV", "PROFILE"))
 _ASSIGNING = frozenset(("export", "readonly", "local", "declare", "typeset"))
 
@@ -172,6 +174,8 @@ class _Search:
                 self._library(word, scene)
         if name in _PROGRAM_VARIABLES and value.split():
             self._program(value.split()[0], scene)
+        elif _COMMAND_VARIABLE(name):
+            self._text(value, scene)
         if name in _SCRIPT_VARIABLES:
             self._follow(value, scene, "shell")
         if name != "PATH":

@@ -98,6 +98,31 @@ CONFIGS: list[tuple[str, Mapping[str, object], Mapping[str, bytes | None]]] = [
             "a/Makefile": b"all: b\n\t@make c\n",
         },
     ),
+    (
+        "makefile of another",
+        {"Cmd": ["gmake"], "WorkingDir": "/a"},
+        {
+            "usr/bin/gmake": b"x",
+            "a/Makefile": b"include rules.mk\n",
+            "a/rules.mk": b"TOOL := make\nall:\n\t$(TOOL) x\n",
+        },
+    ),
+    (
+        "Procfile",
+        {"Cmd": ["honcho", "start"], "WorkingDir": "/a"},
+        {"usr/bin/honcho": b"x", "a/Procfile": b"web: make serve\n"},
+    ),
+    (
+        "crontab of its own program",
+        {"Cmd": ["supercronic", "/a/jobs"]},
+        {"usr/bin/supercronic": b"x", "a/jobs": b"*/5 * * * * make job\n"},
+    ),
+    (
+        "supervisor's own file",
+        {"Cmd": ["supervisord", "-c", "/a/s.ini"]},
+        {"usr/bin/supervisord": b"x", "a/s.ini": b"[program:a]\ncommand=make run\n"},
+    ),
+    ("command in a variable", {"Env": ["BUILD_CMD=make -C /a"]}, {}),
     ("script by its interpreter", {"Cmd": ["sh", "/a/b"]}, {"a/b": b"make\n"}),
     ("relative script", {"Cmd": ["./b"], "WorkingDir": "/a"}, {"a/b": b"#!/bin/sh\nmake\n"}),
 ]

@@ -61,6 +61,11 @@ SPAWNS = [
     'import asyncio\nawait asyncio.create_subprocess_exec("make")',
     "import subprocess\ndef out(*a): return subprocess.run(a)\nprint(out('make', '-v'))",
     'import subprocess\ncommand = ["make", "-s", target]\nsubprocess.run(command)',
+    'import subprocess\nsubprocess.run("cd /app && make all", shell=True)',
+    'import subprocess\nsubprocess.run("cat rules | exec make -f -", shell=True)',
+    'import subprocess\nsubprocess.run(["bash", "-lc", "make all"])',
+    'import shlex, subprocess\nsubprocess.run(shlex.split("make -s all"))',
+    "from invoke import task\n@task\ndef build(c):\n    c.run('make all')",
 ]
 
 
@@ -86,6 +91,11 @@ def test_what_a_distribution_calls_is_doubt(text: str):
         ("app/run.pl", "#!/usr/bin/perl\nsystem('make', 'all');"),
         ("app/run.rb", "system('make all')"),
         ("app/run.js", "require('child_process').execSync('make all')"),
+        ("app/run.mjs", "import {execa} from 'execa'\nawait execa('make', ['all'])"),
+        ("app/run.pl", "my $x = qx{make all};"),
+        ("app/run.php", "<?php shell_exec('make all');"),
+        ("app/run.lua", "os.execute('make all')"),
+        ("app/a.ipynb", '{"cells": [{"cell_type": "code", "source": ["!make all"]}]}'),
         ("app/run.sh", "#!/bin/sh\nmake all"),
         ("app/run.sh", "cd x && exec make"),
         ("app/run.sh", "X=$(make -v)"),
@@ -97,7 +107,12 @@ def test_other_languages_call_too(name: str, text: str):
 
 @pytest.mark.parametrize(
     "runtime",
-    [{"Cmd": ["make", "run"]}, {"Cmd": ["sh", "-c", "make run"]}, {"Entrypoint": ["/app/go"]}],
+    [
+        {"Cmd": ["make", "run"]},
+        {"Cmd": ["sh", "-c", "make run"]},
+        {"Entrypoint": ["/app/go"]},
+        {"Env": ["BUILDER=/usr/bin/make"]},
+    ],
 )
 def test_what_the_start_calls_stays(runtime: Mapping[str, object]):
     files = {"app/go": b"#!/bin/sh\nexec make\n"}
@@ -105,7 +120,7 @@ def test_what_the_start_calls_stays(runtime: Mapping[str, object]):
     finding = found("nothing-calls", files, runtime)["make"]
 
     assert not finding.doubt
-    assert "Cmd" in finding.evidence or "Entrypoint" in finding.evidence
+    assert next(iter(runtime)) in finding.evidence
 
 
 DECOYS = {
@@ -214,6 +229,31 @@ def test_a_library_that_something_else_names_stays(
     files: Mapping[str, bytes], runtime: Mapping[str, object]
 ):
     assert not found("nothing-loads", files, runtime)[f"{LIB}/libfoo.so.1"].doubt
+
+
+@pytest.mark.parametrize("place", ["app", f"{SITE}/pyfoo"])
+def test_a_name_in_another_module_than_what_opens_it_is_doubt(place: str):
+    opener = {f"{place}/load.py": b"from ctypes.util import find_library\nfind_library(name)\n"}
+    names = {f"{place}/names.py": b"NAMES = ('bar', 'foo')\n"}
+
+    assert found("nothing-loads", {**opener, **names})[f"{LIB}/libfoo.so.1"].doubt
+    assert not found("nothing-loads", names)
+    other = distribution("other", {"other/load.py": next(iter(opener.values()))})
+    assert not found("nothing-loads", {**names, **other})
+
+
+def test_a_name_in_the_environment_is_doubt_where_the_application_opens_libraries():
+    runtime = {"Env": ["LIBRARIES=bar,foo"]}
+    opener = app("import ctypes\nctypes.CDLL(f'lib{name}.so.1')")
+
+    assert found("nothing-loads", opener, runtime)[f"{LIB}/libfoo.so.1"].doubt
+    assert not found("nothing-loads", {}, runtime)
+
+
+def test_a_notebook_opens_libraries_too():
+    cell = '{"cells": [{"source": ["import ctypes\\n", "ctypes.CDLL(\\"libfoo.so.1\\")"]}]}'
+
+    assert not found("nothing-loads", app(cell, "app/a.ipynb"))[f"{LIB}/libfoo.so.1"].doubt
 
 
 def test_a_name_that_only_lacks_its_version_is_evidence_and_a_word_is_doubt():

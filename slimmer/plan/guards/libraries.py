@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimmer.analysis.loads import forms
+from slimmer.analysis.loads import OPENING, forms
+from slimmer.files import parent
 from slimmer.names import printable
 from slimmer.plan.guards.finding import Finding
-from slimmer.plan.guards.programs import only_built_or_tested, owner_kind
+from slimmer.plan.guards.programs import APPLICATION, only_built_or_tested, owner_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,12 +46,24 @@ def nothing_loads(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[
             names[path] |= dict(forms(binary.soname)) if binary.soname else {}
     told: dict[bytes, str] = {}
     doubts: dict[bytes, str] = {}
-    for opening in facts.naming.libraries(names):
+    opened = facts.naming.libraries(names)
+    openers: set[bytes] = set()
+    if any(opening.apart for opening in opened):
+        openers = {
+            parent(word.path) if owner_kind(facts, word.path) not in APPLICATION else b""
+            for word in facts.naming.said(OPENING)
+            if owner_kind(facts, word.path) not in _ANSWERED and word.path not in leaving
+        }
+    for opening in opened:
         if opening.path in leaving:
+            continue
+        application = owner_kind(facts, opening.path) in APPLICATION
+        if opening.apart and (b"" if application else parent(opening.path)) not in openers:
             continue
         if owner_kind(facts, opening.path) in _ANSWERED or only_built_or_tested(opening.path):
             continue
-        (told if opening.exact else doubts).setdefault(opening.library, str(opening))
+        sure = opening.exact and not opening.apart
+        (told if sure else doubts).setdefault(opening.library, str(opening))
     for path, evidence in sorted(told.items()):
         yield Finding(printable(path), evidence, (path,))
     for path, evidence in sorted(doubts.items()):

@@ -47,7 +47,7 @@ def nothing_calls(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[
     strong: dict[str, str] = {}
     doubts: dict[str, str] = {}
     by_owner: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    started = facts.starts.programs
+    started = {**facts.starts.files, **facts.starts.programs}
     for name, targets in programs.items():
         named = next((started[path] for path in targets if path in started), None)
         if named is not None:
