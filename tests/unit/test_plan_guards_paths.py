@@ -303,6 +303,15 @@ def test_yarns_list_of_all_packages_is_read_however_long_it_is():
     assert set(leaving) == held(found("nothing-points-into", leaving, {**HOME, **files}))
 
 
+def test_a_program_that_names_its_own_cache_does_not_hold_it():
+    leaving = {"var/cache/apt/archives/a.deb": b"x"}
+    line = b"#!/bin/sh\nfind /var/cache/apt/archives/ -name '*.deb'\n"
+    own = debian(package("apt", {"usr/lib/apt/daily.sh": line}))
+
+    assert not found("nothing-points-into", leaving, own)
+    assert set(leaving) == held(found("nothing-points-into", leaving, {"app/serve.sh": line}))
+
+
 # Package lists
 
 LISTS = {"var/lib/apt/lists/deb_Packages": b"x"}

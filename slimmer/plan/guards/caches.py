@@ -81,6 +81,8 @@ def nothing_points_into(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Ite
         outside = not mention.path.startswith(tuple(tree + b"/" for tree in caches))
         if mention.named in caches or only_built_or_tested(mention.path) or not outside:
             continue  # where a cache lies is known to all who fill it
+        if mention.path and facts.ledger.owner(mention.path).name == owners[mention.folder]:
+            continue  # the program whose cache it is: apt's own scripts tidy what it fetched
         if application or mention.whole:
             hold(mention.named, str(mention))
     for unit, evidence in sorted(reasons.items()):
