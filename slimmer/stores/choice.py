@@ -54,8 +54,7 @@ def choose(
     there = [one for one in named if one.missing is None]
     if not there:
         raise named[0].missing or ImageError(f"{where} holds no image")
-    called = {frozenset(map(familiar, one.names)) for one in there}
-    if not tag and len(called) > 1 and len(_distinct(there)) > 1:
+    if not tag and len(set(_by_name(there).values())) > 1:
         raise _several(candidates, there, where)
     left = _distinct(_for_platform(there, where, platform))
     if len(left) > 1:
@@ -66,6 +65,14 @@ def choose(
         note = f"{where} lists {', '.join(absent)} too, but does not hold it"
         image = replace(image, problems=(*image.problems, note))
     return image
+
+
+def _by_name(candidates: Sequence[Candidate]) -> dict[frozenset[str], frozenset[Digest]]:
+    """What each name leads to: one image, or one for each of several platforms."""
+    found: dict[frozenset[str], set[Digest]] = {}
+    for one in candidates:
+        found.setdefault(frozenset(map(familiar, one.names)), set()).add(one.digests[0])
+    return {names: frozenset(digests) for names, digests in found.items()}
 
 
 def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -301,3 +301,42 @@ def test_what_cosign_saves_beside_an_image_is_not_the_image(tmp_path: Path):
     index_of(tmp_path, other, image)
 
     assert 3 == len(stores.open(str(tmp_path)).layers)
+
+
+def test_an_index_without_anything_leaves_the_other_list(tmp_path: Path):
+    one = Saved(0, in_index=False)
+    path = tmp_path / "f.tar"
+    listed = [{"Config": blob(one.config), "RepoTags": None, "Layers": [blob(one.tar)]}]
+    path.write_bytes(
+        tar(
+            [
+                (blob(one.tar), one.tar),
+                (blob(one.config), one.config),
+                ("index.json", b"null"),
+                ("manifest.json", json.dumps(listed).encode()),
+            ]
+        )
+    )
+
+    assert one.config == stores.open(str(path)).config.raw
+
+
+def test_two_names_of_one_index_are_no_choice_to_make(tmp_path: Path):
+    folder(tmp_path, tag="a")
+    folder(tmp_path, tars=LAYERS[:1], tag="b")
+    platforms = [{"os": "linux", "architecture": each} for each in (HERE, OTHER)]
+    nested = json.dumps(
+        {
+            "manifests": [
+                {**entry, "annotations": {}, "platform": platform}
+                for entry, platform in zip(entries_of(tmp_path), platforms, strict=True)
+            ]
+        }
+    ).encode()
+    (tmp_path / blob(nested)).write_bytes(nested)
+    entry = described(nested, "application/vnd.oci.image.index.v1+json")
+    names = [{"org.opencontainers.image.ref.name": name} for name in ("1.0", "latest")]
+    index_of(tmp_path, *({**entry, "annotations": name} for name in names))
+
+    assert 3 == len(stores.open(str(tmp_path)).layers)
+    assert 3 == len(stores.open(f"{tmp_path}:1.0").layers)

@@ -194,7 +194,8 @@ def image_of(
     if layout and not (docker and prefer == "docker"):
         where = f"index.json in {path}"
         blobs = _Blobs(members, path)
-        index = json_object(_json(members, "index.json", where), where)
+        # Go writes an index that it never filled as null.
+        index = json_object(_json(members, "index.json", where) or {}, where)
         try:
             found = oci.candidates(blobs, index, where, reference, f"OCI {route}")
         except ImageError:
