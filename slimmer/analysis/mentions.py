@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from slimmer.analysis.known import is_known
 from slimmer.analysis.sources import HOLE, Named, Source, encoded, lines_of, parsed
+from slimmer.analysis.suites import MODULES
 from slimmer.analysis.texts import Kind, Search, Text
 from slimmer.analysis.tokens import constants, imports, named_in
 from slimmer.categories import TEST_FOLDERS
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from slimmer.analysis.suites import Suite, Suites
     from slimmer.analysis.texts import Hit
 
-_NAMES = frozenset(name.decode() for name in TEST_FOLDERS)
 MENTIONS = 50
 """Most places of one text that are kept."""
 
@@ -52,6 +52,9 @@ _JOINS = re.compile(rb"\bjoin(?:path)?\(|/ *[\"']").search
 _OPENS = re.compile(rb"__file__|importlib.resources|pkg_resources|get_data").search
 _ASSIGNED = re.compile(rb"[ \t]*(\w+)[ \t]*(?::[^=\n]*)?=").match
 _CODE = frozenset((Kind.PYTHON, Kind.BYTECODE))
+_APART = re.compile(r"([\w.-]+)[:|,;#!@=]+(?=[^/:|,;#!@=])").match
+"""A module before a path below it, in one text: `package:tests/data/x.csv`."""
+_SCHEME = re.compile(r"[a-zA-Z][\w+.-]*:(?=//)").match
 _VARIABLE = re.compile(rb"\{[^{}]*\}?|[^{}/]*\}|%[sdr]").sub
 CONTINUED = 100
 """Lines that one statement may go over by backslashes."""
@@ -198,6 +201,10 @@ class Finder:
 
     def _may_lead(self, text: Text, written: bytes) -> bool:
         """Whether what stands between quotes may lead into a suite."""
+        pieces = _pieces(written.decode("utf-8", "surrogateescape"))
+        return any(self._may_lead_alone(text, encoded(piece)) for piece in pieces)
+
+    def _may_lead_alone(self, text: Text, written: bytes) -> bool:
         if b"/" in written:
             parts = _VARIABLE(b"\0", written).split(b"/")
             place = next((n for n, part in enumerate(parts) if part in TEST_FOLDERS), None)
@@ -225,18 +232,11 @@ class Finder:
     def _weigh(self, text: Text, named: Named) -> None:
         """Keep what a text names if it leads into a suite."""
         inside = self._suites.folder(text.path) is not None
-        if not inside and not any(part in _NAMES for part in re.split(r"[./]", named.text)):
+        if not inside and not any(part in _NAMES for part in re.split(r"[\W]", named.text)):
             return
         if is_known(text.path, named.text):
             return
-        match named.how:
-            case "import" | "dotted":
-                leads = self._by_name(text, named)
-            case "path" | "parts":
-                leads = self._by_path(text, named)
-            case _:
-                leads = self._by_word(text, named)
-        for suite, target, whole, doubt in leads:
+        for suite, target, whole, doubt in self._leads(text, named):
             root = self._suites.by_folder[suite].root
             if named.table and named.how != "import" and self._roots.is_standard(root):
                 continue  # 2to3, linters and freezers list the standard library's modules
@@ -255,6 +255,21 @@ class Finder:
                     module,
                 )
             )
+
+    def _leads(self, text: Text, named: Named) -> Iterator[tuple[bytes, bytes, bool, bool]]:
+        """What a name leads to in suites: the suite, how far, whether to anything in it, and
+        whether that is in doubt."""
+        match named.how:
+            case "import" | "dotted":
+                yield from self._by_name(text, named)
+            case "path" | "parts":
+                for piece in _pieces(named.text):
+                    if "/" in piece:
+                        yield from self._by_path(text, named._replace(text=piece))
+                    else:
+                        yield from self._by_name(text, named._replace(text=piece, how="dotted"))
+            case _:
+                yield from self._by_word(text, named)
 
     def _top(self, path: bytes) -> bytes:
         folder = parent(path)
@@ -349,6 +364,22 @@ class Finder:
             at = text.content.find(name, at + 1)
         return False
 
+    def _names_package(self, text: Text, suite: Suite) -> bool:
+        """Whether a text names the package that a suite lies in: `scipy.io` of its `tests`."""
+        package = parent(suite.folder)
+        inner = package[len(suite.root) :].strip(b"/") if suite.root is not None else b""
+        if not inner:
+            return False
+        around, _, last = inner.replace(b"/", b".").rpartition(b".")
+        named = re.escape(inner).replace(b"/", rb"[./]")
+        if around:
+            last = re.escape(last)
+            named += rb"|" + re.escape(around) + rb"\s+import\b[^;#\n(]*(?:\([^)]*)?\b" + last
+        # In bytecode a letter may stand before a text: its length.
+        begins = rb"" if text.kind is Kind.BYTECODE else rb"(?<![\w.-])"
+        ends = rb"" if text.kind is Kind.BYTECODE else rb"(?![\w-])"
+        return re.search(begins + rb"(?:" + named + rb")" + ends, text.content) is not None
+
     def _is_beside(self, text: Text, suite: Suite) -> bool:
         """Whether a suite with data lies in the text's folder or in the one around it, and both
         belong to one package."""
@@ -380,8 +411,8 @@ class Finder:
                 yield from reached
                 return
         place = next((n for n, part in enumerate(parts) if part in TEST_FOLDERS), None)
-        if place is None:
-            return
+        if place is None or (place == 2 and named.text.startswith("//")):
+            return  # `http://test/…`, a host
         tails = list(self._tails(parts, place))
         own = [found for found in tails if self._is_near(text, found[0])]
         # A path that leads somewhere in its own installed package is not one of another's.
@@ -390,15 +421,16 @@ class Finder:
         for suite, target, gaps, head in tails:
             near = (suite, target, gaps, head) in own
             if not near and ((led and not head) or not self._is_known(text, suite)):
-                if self._is_its_own_file(text, parts, place, target):
+                if not led and self._is_file_of_another(text, parts, place, target):
                     yield suite.folder, target, False, True
                 continue
             pattern = b"*" in parts[0]
             if pattern and named.table:
                 continue  # what a search leaves out
             if target != suite.folder:
-                doubt = pattern or named.how == "parts" or not (near or head)
-                yield suite.folder, target, False, doubt
+                told = (near or head) and named.how != "parts"
+                told = told or (self._is_file(target) and self._names_package(text, suite))
+                yield suite.folder, target, False, pattern or not told
             elif (
                 named.how == "path"
                 and suite.has_data
@@ -407,13 +439,19 @@ class Finder:
             ):
                 yield suite.folder, suite.folder, True, True
 
-    def _is_its_own_file(
+    def _is_file(self, path: bytes) -> bool:
+        return path in self._suites.index.visible and path not in self._roots.folders
+
+    def _is_file_of_another(
         self, text: Text, parts: Sequence[bytes], place: int, target: bytes
     ) -> bool:
-        """Whether the application names a whole file in a suite, of a package that it names
-        elsewhere: constants may stand in another module than what joins them."""
+        """Whether a text names a whole file in a suite, of a package that is named elsewhere:
+        constants may stand in another module than what joins them. What is installed says names
+        of modules such as `tests/utils.py` of what others have: of its own it names data alone."""
         roots, visible = self._suites.roots, self._suites.index.visible
-        if roots.root(text.path) is not None or target not in visible or target in roots.folders:
+        if not self._is_file(target):
+            return False
+        if roots.root(text.path) is not None and target.endswith(MODULES):
             return False
         tail = b"/".join(parts[place:])
         around = (parent(text.path), *roots.searched)
@@ -473,6 +511,15 @@ class Finder:
                 counts = self._is_beside(text, suite) or (lazy and parent(suite.folder) == here)
             if counts:
                 yield suite.folder, suite.folder, True, True
+
+
+def _pieces(text: str) -> Sequence[str]:
+    """What a text with a path consists of: a module and a path may stand in one, apart."""
+    if (apart := _APART(text)) is not None:
+        path = text[apart.end() :]
+        return [apart[1], path] if "." in apart[1].strip(".") else [path]
+    scheme = _SCHEME(text)
+    return [text[scheme.end() :] if scheme is not None else text]
 
 
 def _before(content: bytes, start: int, end: int) -> bytes:

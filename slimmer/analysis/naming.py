@@ -66,7 +66,7 @@ class Naming:
         wanted = set(names)
         return [one for one in self._programs.found if one.program in wanted]
 
-    def libraries(self, names: Mapping[bytes, Mapping[str, bool]]) -> list[loads.Opening]:
+    def libraries(self, names: Mapping[bytes, Mapping[str, loads.Form]]) -> list[loads.Opening]:
         """Who opens one of these libraries by a name; see `loads.forms`."""
         self._look(libraries=names)
         return [one for one in self._libraries.found if one.library in names]
@@ -85,7 +85,7 @@ class Naming:
         self,
         paths: Collection[bytes] = (),
         programs: Collection[str] = (),
-        libraries: Mapping[bytes, Mapping[str, bool]] | None = None,
+        libraries: Mapping[bytes, Mapping[str, loads.Form]] | None = None,
         said: Collection[bytes] = (),
         stems: Collection[bytes] = (),
     ) -> None:

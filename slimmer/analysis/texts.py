@@ -86,7 +86,7 @@ _SUFFIXES = {
         Kind.NOTEBOOK: "ipynb",
         Kind.PATH_FILE: "pth",
         Kind.SHELL: "sh bash zsh ksh dash csh fish",
-        Kind.SCRIPT: "pl pm rb js mjs cjs ts lua php r cgi tcl awk groovy ps1 sql",
+        Kind.SCRIPT: "pl pm rb js mjs cjs ts lua php r jl cgi tcl awk groovy ps1 sql",
         Kind.BUILD: "cmake pc la mk am mak ninja gn bazel",
         Kind.CONFIG: "ini cfg cnf conf config toml yaml yml json jsonc json5 env properties xml"
         " service socket timer path mount target desktop crontab cron rules plist hcl"

@@ -287,6 +287,120 @@ def test_what_stands_in_another_module_than_what_joins_it_leaves_doubt():
         assert not answer({**base, **own, APP: source.encode()}).stays, source
 
 
+WAV = {
+    f"{SITE}/rossy/__init__.py": b"",
+    f"{SITE}/rossy/io/__init__.py": b"",
+    f"{SITE}/rossy/io/core.py": b"",
+    f"{SITE}/rossy/io/tests/__init__.py": b"",
+    f"{SITE}/rossy/io/tests/test_a.py": b"def test(): pass\n",
+    f"{SITE}/rossy/io/tests/data/x.wav": b"RIFF",
+    f"{SITE}/rossy/io/tests/data/y.wav": b"RIFF",
+}
+PATH = "tests/data/x.wav"
+SAYING_BOTH = {
+    "a module before a colon": f"rossy.io:{PATH}",
+    "a module before a bar": f"rossy.io|{PATH}",
+    "a module before a hash": f"rossy.io#{PATH}",
+    "a module beside the package": f"rossy.io.core:{PATH}",
+    "a module with a dot before the path": f"rossy.io:./{PATH}",
+    "a scheme": f"package://rossy/io/{PATH}",
+}
+TEXTS_OF_DATA = {
+    "app/plan.ini": "[a]\nsound = {}\n",
+    "app/plan.cfg": "[a]\nsound={}\n",
+    "app/plan.yaml": "sound: {}\n",
+    "app/plan.yml": "sounds:\n  - '{}'\n",
+    "app/plan.json": '{{"sound": "{}"}}',
+    "app/plan.toml": 'sound = "{}"\n',
+    "app/.env": "SOUND={}\n",
+    "app/sounds.txt": "{}\n",
+    "app/run.sh": "exec play '{}'\n",
+    "app/main.py": "SOUND = '{}'\n",
+    "app/index.js": "const sound = '{}'\n",
+    f"{SITE}/user/conf.yaml": "sound: {}\n",
+    f"{SITE}/user/core.py": "def f(where='{}'): pass\n",
+}
+APART = {
+    "app/plan.ini": "[a]\npackage = {}\npath = {}\n",
+    "app/plan.yaml": "package: {}\npath: {}\n",
+    "app/plan.json": '{{"package": "{}", "path": "{}"}}',
+    "app/plan.toml": 'package = "{}"\npath = "{}"\n',
+    "app/plan.xml": '<data package="{}" path="{}"/>',
+    "app/.env": "PACKAGE={}\nSOUND={}\n",
+    "app/run.sh": "PACKAGE={}\nexec play $PACKAGE {}\n",
+    "app/table.csv": "{},{}\n",
+    "app/main.py": "PACKAGE = '{}'\nPATH = '{}'\n",
+    "app/import.py": "import {}\nPATH = '{}'\n",
+    "app/pair.py": "f(('{}', '{}'))\n",
+    "app/dict.py": "PLAN = {{'package': '{}', 'path': '{}'}}\n",
+    f"{SITE}/user/conf.yaml": "package: {}\npath: {}\n",
+    f"{SITE}/user/core.py": "import {}\nPATH = '{}'\n",
+}
+
+
+def wav(files: dict[str, bytes], **others: object) -> Answer:
+    image = facts({**WAV, **files}, **others)
+    return asked(image, f"{SITE}/rossy/io/tests")
+
+
+@pytest.mark.parametrize("how", SAYING_BOTH)
+@pytest.mark.parametrize("path", TEXTS_OF_DATA)
+def test_data_stays_where_one_text_says_its_package_and_its_path(path: str, how: str):
+    found = wav({path: TEXTS_OF_DATA[path].format(SAYING_BOTH[how]).encode()})
+
+    assert "data/x.wav" in found.held
+    assert not {"data/y.wav", "test_a.py"} & found.stays
+
+
+@pytest.mark.parametrize("path", APART)
+def test_data_stays_where_a_text_says_its_package_and_its_path_apart(path: str):
+    found = wav({path: APART[path].format("rossy.io", PATH).encode()})
+
+    assert "data/x.wav" in found.held
+    assert not {"data/y.wav", "test_a.py"} & found.stays
+
+
+def test_a_package_is_named_by_how_it_is_imported():
+    for source in ("from rossy import io", "from rossy import (\n    a,\n    io as b,\n)"):
+        assert "data/x.wav" in wav({APP: f"{source}\nPATH = '{PATH}'\n".encode()}).held, source
+
+
+@pytest.mark.parametrize("path", TEXTS_OF_DATA)
+def test_the_path_of_data_alone_leaves_doubt(path: str):
+    found = wav({path: TEXTS_OF_DATA[path].format(PATH).encode()})
+
+    assert found[:2] == (set(), {"__init__.py", "data/x.wav"})
+
+
+def test_what_the_environment_says_of_data_counts():
+    assert "data/x.wav" in wav({}, runtime={"Env": [f"SOUND=rossy.io:{PATH}"]}).held
+    apart = wav({}, runtime={"Env": ["PACKAGE=rossy.io", f"SOUND={PATH}"]})
+    assert "data/x.wav" in apart.doubted
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("app/plan.ini", "[a]\n# sound = rossy.io:{}\n"),
+        ("app/plan.ini", "[a]\n; sound = rossy.io:{}\n"),
+        ("app/plan.yaml", "# rossy.io:{}\na: 1\n"),
+        ("app/main.py", "# rossy.io:{}\n"),
+        ("app/main.py", '"""rossy.io:{}"""\n'),
+        ("app/plan.ini", "[a]\nsound = rossy.io:{}.bak\n"),
+        ("app/plan.ini", "[a]\nsound = https://example.org/{}\npackage = rossy.io\n"),
+        ("app/plan.ini", "[a]\nsound = http://{}\npackage = rossy.io\n"),
+        ("app/main.py", "import rossy.io\nSOUND = 'http://{}'\n"),
+        ("app/README.md", "rossy.io:{}\n"),
+        ("app/setup.cfg", "rossy.io:{}\n"),
+        (f"{SITE}/rossy-1.dist-info/RECORD", "rossy/io/{},,\n"),
+        (f"{SITE}/rossy/io/tests/test_b.py", "import rossy.io\nPATH = '{}'\n"),
+        (f"{SITE}/rossy/io/tests/plan.ini", "[a]\nsound = rossy.io:{}\n"),
+    ],
+)
+def test_what_only_looks_like_the_path_of_data_holds_nothing(path: str, text: str):
+    assert not wav({path: text.format(PATH).encode()}).stays
+
+
 def test_the_folder_in_which_the_image_starts_names_what_lies_in_it():
     assert DATA <= answer({}, runtime={"WorkingDir": f"/{TESTS}/data"}).held
     opening = {APP: b"open('tests/data/frf.csv')"}

@@ -281,6 +281,81 @@ def test_a_word_that_opens_nothing_holds_no_library(text: str):
     assert not found("nothing-loads", app(text))
 
 
+def links(files: Mapping[str, bytes | None], **runtime: object) -> dict[str, Finding]:
+    """What the guard says where a package for developers alone brings the link to libfoo."""
+    held = debian(
+        package("libfoo1", {f"{LIB}/libfoo.so.1": library(soname="libfoo.so.1")}),
+        package("libfoo-dev", {f"{LIB}/libfoo.so": None, "usr/include/foo.h": b"h"}),
+    )
+    link = {f"{LIB}/libfoo.so": "libfoo.so.1"}
+    known = facts({**held, **files}, runtime=runtime, symlinks=link)
+    return {
+        one.target: one for one in GUARDS["nothing-loads"](known, RULE, [*map(str.encode, link)])
+    }
+
+
+OPENING_THE_LINK = {
+    "LuaJIT": ("a.lua", 'local f = require("ffi").load("foo")'),
+    "LuaJIT's name": ("a.lua", 'local ffi = require("ffi")\nlocal f = ffi.load("foo")'),
+    "LuaJIT's file": ("a.lua", "local f = ffi.load('libfoo.so')"),
+    "LuaJIT's path": ("a.lua", f"local f = ffi.load('/{LIB}/libfoo.so')"),
+    "ctypes": ("a.py", "import ctypes\nctypes.CDLL('libfoo.so')"),
+    "ctypes, by a path": ("a.py", f"import ctypes\nctypes.CDLL('/{LIB}/libfoo.so')"),
+    "ctypes, put together": ("a.py", "import ctypes\nf = 'foo'\nctypes.CDLL(f'lib{f}.so')"),
+    "ctypes, added": ("a.py", "import ctypes\nctypes.CDLL('lib' + 'foo' + '.so')"),
+    "cffi": ("a.py", "from cffi import FFI\nFFI().dlopen('libfoo.so')"),
+    "node-ffi": ("a.js", "const f = ffi.Library('libfoo', {})"),
+    "koffi": ("a.js", "const f = koffi.load('libfoo.so')"),
+    "Ruby's ffi": ("a.rb", "module F\n  extend FFI::Library\n  ffi_lib 'foo'\nend"),
+    "Fiddle": ("a.rb", "f = Fiddle.dlopen('libfoo.so')"),
+    "Julia": ("a.jl", 'ccall((:version, "libfoo"), Cstring, ())'),
+    "Julia's macro": ("a.jl", 'const lib = "libfoo"\n@ccall lib.version()::Cstring'),
+    "Julia's Libdl": ("a.jl", 'using Libdl\nLibdl.dlopen("libfoo")'),
+    "Tcl": ("a.tcl", "load libfoo.so"),
+    "Tcl, by a path": ("a.tcl", f"load /{LIB}/libfoo.so Foo"),
+    "Tcl's ending": ("a.tcl", "load libfoo[info sharedlibextension]"),
+    "Perl": ("a.pl", "my $f = FFI::Platypus->new(lib => find_lib_or_die(lib => 'foo'));"),
+    "Perl's file": ("a.pl", "my $f = DynaLoader::dl_load_file('libfoo.so');"),
+    "PHP": ("a.php", "$f = FFI::cdef('int f();', 'libfoo.so');"),
+    "R": ("a.r", 'dyn.load("libfoo.so")'),
+    "configuration": ("a.conf", "module = libfoo.so"),
+    "a shell script": ("a.sh", "LD_PRELOAD=libfoo.so exec run"),
+}
+
+
+@pytest.mark.parametrize("how", OPENING_THE_LINK)
+def test_the_link_that_only_a_package_for_developers_brings_stays_where_it_is_opened(how: str):
+    name, text = OPENING_THE_LINK[how]
+    finding = links({f"app/{name}": text.encode()})[f"{LIB}/libfoo.so"]
+
+    assert not finding.doubt
+    assert finding.evidence.startswith(f"app/{name}:")
+
+
+def test_the_environment_may_name_a_link():
+    assert not links({}, Env=["LD_PRELOAD=libfoo.so"])[f"{LIB}/libfoo.so"].doubt
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.py", "import ctypes, ctypes.util\nctypes.CDLL(ctypes.util.find_library('foo'))"),
+        ("a.py", "import ctypes\nctypes.CDLL('libfoo.so.1')"),
+        ("a.py", "from cffi import FFI\nFFI().dlopen('foo')"),
+        ("a.lua", "-- ffi.load('foo')"),
+        ("a.lua", "local f = ffi.load('libfoo.so.1')"),
+        ("a.lua", "local f = ffi.load('food')"),
+        ("a.lua", "local kinds = {'foo'}"),
+        ("a.lua", "local foo = require('foo')\nlocal bar = require('ffi').load('bar')"),
+        ("a.jl", '# ccall((:f, "libfoo"), Cint, ())'),
+        ("a.tcl", "load libfoo.so.1"),
+        ("a.tcl", "puts libfoo"),
+    ],
+)
+def test_who_opens_the_library_itself_or_nothing_needs_no_link(name: str, text: str):
+    assert not links({f"app/{name}": text.encode()})
+
+
 def test_what_leaves_with_a_library_does_not_hold_it():
     held = debian(
         package("libfoo1", {f"{LIB}/libfoo.so.1": library(soname="libfoo.so.1")}),

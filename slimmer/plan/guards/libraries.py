@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slimmer.analysis.loads import OPENING, forms
+from slimmer.analysis.loads import OPENING, Form, forms, link_forms
 from slimmer.files import parent
 from slimmer.names import printable
 from slimmer.plan.guards.finding import Finding
@@ -26,7 +26,7 @@ def nothing_loads(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[
     linkage = facts.linkage
     starts = facts.starts
     leaving = frozenset(paths)
-    names: dict[bytes, dict[str, bool]] = {}
+    names: dict[bytes, dict[str, Form]] = {}
     for path in paths:
         slash = path.rfind(b"/")
         if b".so" not in path[slash + 1 :]:
@@ -40,7 +40,7 @@ def nothing_loads(facts: Facts, rule: Rule, paths: Sequence[bytes]) -> Iterator[
             continue
         name = path[slash + 1 :].decode("utf-8", "surrogateescape")
         if path not in linkage.binaries and name.endswith(".so"):
-            names[path] = {name: True}  # the link that a compiler follows, and `dlopen` by it alone
+            names[path] = dict(link_forms(name))  # what a compiler follows, and `dlopen` by it
         else:
             names[path] = dict(forms(name))
             names[path] |= dict(forms(binary.soname)) if binary.soname else {}
