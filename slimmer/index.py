@@ -101,9 +101,9 @@ class Index:
     """Path → content (or its beginning) of the visible files that were asked for."""
     files: Files
     """The files that have several names."""
-    mount_shows: frozenset[tuple[int, int]]
-    """Hidden members, by layer and offset, that an overlay mount of the layers shows all the same;
-    whoever runs the image so may need them."""
+    mount_shows: Mapping[tuple[int, int], bytes]
+    """Hidden members, by layer and offset, that an overlay mount of the layers shows all the same,
+    with the paths at which it does; whoever runs the image so may need them."""
     through: Mapping[bytes, frozenset[bytes]]
     """Symlink that members of layers are named through → the real paths of those members."""
     problems: tuple[str, ...]
@@ -170,9 +170,11 @@ class Index:
         layers = _lay(image.layers, placed)
         files = Files.of(layers)
         layers = _promote(layers, files)
-        mount_shows = _shown_by_mounts(layers, members) if differs(members, bool(moved)) else {}
-        if mount_shows:
-            problems.append(_both_views(layers, mount_shows))
+        mount_shows: Mapping[tuple[int, int], bytes] = {}
+        if differs(members, bool(moved)):
+            mount_shows, size = _shown_by_mounts(layers, members)
+            if mount_shows:
+                problems.append(_both_views(layers, mount_shows, size))
         problems += [
             f"layer {number}: {len(lost)} hard links to nothing, such as {lost[0].path!r}"
             for number, lost in files.lost.items()
@@ -200,7 +202,7 @@ class Index:
             layer_of,
             evidence,
             files,
-            frozenset(mount_shows),
+            mount_shows,
             through,
             tuple(problems),
         )
@@ -253,7 +255,7 @@ class Index:
         specification hides it. Where one in its turn hides what lay below a folder of its name,
         an edit leaves a whiteout in its place.
         """
-        shown = self.mount_shows
+        shown = set(self.mount_shows)
         shown |= {
             (file.layer, file.holder.start)
             for files in (self.files.held.values() if shown else ())
@@ -333,21 +335,23 @@ def _ends_as_estargz(layer: Layer) -> bool:
 
 def _shown_by_mounts(
     layers: Sequence[LayerIndex], members: Sequence[Sequence[Header]]
-) -> dict[tuple[int, int], int]:
-    """Hidden members that a mount of the layers shows, by layer and offset, with their sizes."""
-    shown = {
-        (number, members[number][place].start): members[number][place]
-        for number, place in mounted(members)
+) -> tuple[dict[tuple[int, int], bytes], int]:
+    """Hidden members that a mount of the layers shows, by layer and offset, with their paths in
+    it; and their size in bytes."""
+    paths = {
+        (number, members[number][place].start): path
+        for (number, place), path in mounted(members).items()
     }
-    return {
-        (layer.number, one.header.start): one.size
-        for layer in layers
-        for one in layer.hidden
-        if (layer.number, one.header.start) in shown
+    hidden = {
+        (layer.number, one.header.start): one.size for layer in layers for one in layer.hidden
     }
+    shown = {member: paths[member] for member in hidden if member in paths}
+    return shown, sum(hidden[member] for member in shown)
 
 
-def _both_views(layers: Sequence[LayerIndex], shown: Mapping[tuple[int, int], int]) -> str:
+def _both_views(
+    layers: Sequence[LayerIndex], shown: Mapping[tuple[int, int], bytes], size: int
+) -> str:
     first = next(
         one.header.path
         for layer in layers
@@ -357,7 +361,7 @@ def _both_views(layers: Sequence[LayerIndex], shown: Mapping[tuple[int, int], in
     visible = sum(header.size for layer in layers for header in layer.visible)
     return (
         f"engines that mount layers over one another show {len(shown)} members that the "
-        f"specification hides, such as {first!r}: {visible + sum(shown.values())} bytes instead "
+        f"specification hides, such as {first!r}: {visible + size} bytes instead "
         f"of {visible}; none of them is dropped as hidden"
     )
 

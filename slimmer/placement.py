@@ -221,8 +221,8 @@ def differs(layers: Sequence[Sequence[Header]], moved: bool) -> bool:
     return False
 
 
-def mounted(layers: Sequence[Sequence[Header]]) -> set[tuple[int, int]]:
-    """The members, by layer and number, that an overlay mount of the layers shows.
+def mounted(layers: Sequence[Sequence[Header]]) -> dict[tuple[int, int], bytes]:
+    """The members, by layer and number, that an overlay mount of the layers shows, and where.
 
     Each layer is unpacked into a folder of its own, where a whiteout becomes a device that the
     kernel takes for a hole, and a marker of opacity an attribute of its folder. So
@@ -232,7 +232,7 @@ def mounted(layers: Sequence[Sequence[Header]]) -> set[tuple[int, int]]:
     - `.wh.d` beside `d/` leaves a folder that is merged with a lower one: the hole is gone;
     - the root has no attribute of opacity that the kernel would look at.
     """
-    shown: set[tuple[int, int]] = set()
+    shown: dict[tuple[int, int], bytes] = {}
     exact: set[bytes] = set()
     covers: set[bytes] = set()
     for number in range(len(layers) - 1, -1, -1):
@@ -249,7 +249,7 @@ def mounted(layers: Sequence[Sequence[Header]]) -> set[tuple[int, int]]:
             elif name.startswith(WHITEOUT):
                 holes.add(join(directory, name[4:]))
             elif path not in exact and not _covered(path, covers, covered):
-                shown.add((number, place))
+                shown[number, place] = path
         entries = {path for path in last if not path[path.rfind(b"/") + 1 :].startswith(WHITEOUT)}
         implied = folders_of([headers[place] for place in last.values()])
         exact |= entries | implied | holes

@@ -7,6 +7,7 @@ extended attributes, devices.
 
 from __future__ import annotations
 
+import io
 import tarfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -56,15 +57,31 @@ PLAIN = Oddities(across=False, twice=False, behind=False, through=False, sparse=
 """What every engine loads."""
 
 
+class Tars(list[bytes]):
+    """Layers that a failing test tells in few words.
+
+    Hypothesis warns of a longer representation, pytest makes an error of the warning, and what is
+    then seen of the counterexample is that it was "flaky".
+    """
+
+    def __repr__(self) -> str:
+        told = []
+        for tar in self:
+            with tarfile.open(fileobj=io.BytesIO(tar), errors="surrogateescape") as opened:
+                told.append([f"{one.type!r} {one.name} {one.linkname}" for one in opened])
+        return ascii(told)
+
+
 @st.composite
 def layers(draw: st.DrawFn, odd: Oddities = ALL, most: int = 4) -> list[bytes]:
     """The tars of an image, lowest first; sound, so that all unpackers make one tree of them."""
     tree = Tree()
-    tars: list[bytes] = []
+    tars = Tars()
     if odd.through and draw(st.booleans()):
         tars.append(_merged_folders())
         tree.add(tars[0])
-    return tars + [_Layer(draw, tree, odd).tar() for _ in range(draw(st.integers(1, most)))]
+    tars += [_Layer(draw, tree, odd).tar() for _ in range(draw(st.integers(1, most)))]
+    return tars
 
 
 def _merged_folders() -> bytes:

@@ -270,7 +270,7 @@ class _Asked:
             frozenset(drops),
             splices,
             links,
-            promotions,
+            promotions | relinks.own,
             order,
             relinks.moved,
             frozenset(markers),

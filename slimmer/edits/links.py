@@ -39,6 +39,8 @@ class Relinks:
 
     links: dict[int, bytes] = field(default_factory=dict)
     promotions: dict[int, bytes] = field(default_factory=dict)
+    own: dict[int, bytes] = field(default_factory=dict)
+    """What those promoted are called in a mount of the layers, and so written as."""
     moved: dict[int, Moved] = field(default_factory=dict)
     sources: dict[int, Member] = field(default_factory=dict)
     """Where the content of each moved file was."""
@@ -77,7 +79,11 @@ def relinked(
                 continue
             relinks = result.setdefault(number, Relinks())
             if number == names[0][0]:
-                _within(relinks, names[0][1], staying, folders.of(number), number in touched)
+                own = {
+                    header.start: index.mount_shows.get((number, header.start), header.path)
+                    for header in staying
+                }
+                _within(relinks, names[0][1], staying, folders.of(number), own, number in touched)
             else:
                 shown = {header.path for _, header, hidden in carriers if hidden > number}
                 _from_below(relinks, names[0], staying, shown, index)
@@ -108,26 +114,32 @@ def _within(
     holder: Header,
     staying: list[Header],
     folders: Mapping[bytes, int],
+    own: Mapping[int, bytes],
     touched: bool,
 ) -> None:
-    """The names of a file in the layer that holds it."""
+    """The names of a file in the layer that holds it; `own` says how the layer itself calls each.
+
+    That is where a mount shows it: under its real path, behind a symlink of a lower layer, what
+    only a mount shows would be shown nowhere.
+    """
     start = holder.start
     first = holder
     if staying[0] is not holder:
         # One whose folders are there already, or else they have to be written ahead.
         first = next((one for one in staying if not _behind(folders, one.path, start)), staying[0])
         relinks.promotions[start] = first.path
+        relinks.own[start] = own[first.start]
         relinks.leaving.add(first.start)
     for header in staying:
         if header is first:
             continue
         if header.start < start:
             if touched or first is not holder:
-                relinks.late.append(header._replace(link=first.path))
+                relinks.late.append(header._replace(path=own[header.start], link=own[first.start]))
                 relinks.leaving.add(header.start)
         elif first is not holder or (touched and header.link != first.path):
             # A link to a link is made one to the file.
-            relinks.links[header.start] = first.path
+            relinks.links[header.start] = own[first.start]
 
 
 def _from_below(

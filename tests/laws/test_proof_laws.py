@@ -149,7 +149,10 @@ def test_every_change_of_a_header_is_a_fault(data: st.DataObject):
         nonlocal changed
         info, _ = members[data.draw(st.integers(0, len(members) - 1))]
         seen = name != "linkname" or info.issym() or info.islnk()
-        changed = seen and getattr(info, name) != value and not info.name.startswith("srv/.wh")
+        old = getattr(info, name)
+        # What a hard link names is a path of the image's root, with or without a slash ahead.
+        same = old == value or (name == "linkname" and info.islnk() and f"/{old}" == value)
+        changed = seen and not same and not info.name.startswith("srv/.wh")
         setattr(info, name, value)
 
     layers = tars()

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from thorough import examples
 from tiny import Bytes, config, image, layer
+from tiny import tar as made
 from unpacked import Tree, faults, stored
 
 from slimmer.edits.changes import Changes
@@ -178,7 +179,7 @@ def promised(changes: Changes, new: set[bytes]) -> Mapping[bytes, tuple[object, 
 
 
 @settings(max_examples=examples(300), deadline=None)
-@given(st.lists(layers(), min_size=1, max_size=4), st.data())
+@given(st.lists(layers(), min_size=1, max_size=4).map(crossing.Tars), st.data())
 def test_the_written_tree_is_the_old_one_minus_exactly_the_removals(
     tars: list[bytes], data: st.DataObject
 ):
@@ -194,7 +195,7 @@ def test_the_written_tree_is_the_old_one_minus_exactly_the_removals(
 
 
 @settings(max_examples=examples(300), deadline=None)
-@given(st.lists(layers(), min_size=1, max_size=4), st.data())
+@given(st.lists(layers(), min_size=1, max_size=4).map(crossing.Tars), st.data())
 def test_flattened_it_shows_the_same_tree_in_fewer_layers(tars: list[bytes], data: st.DataObject):
     source = image(*tars)
     changes, _, new = planned(scan(source), data)
@@ -213,7 +214,7 @@ def test_flattened_it_shows_the_same_tree_in_fewer_layers(tars: list[bytes], dat
 
 
 @settings(max_examples=examples(300), deadline=None)
-@given(st.lists(layers(), min_size=1, max_size=4), st.data())
+@given(st.lists(layers(), min_size=1, max_size=4).map(crossing.Tars), st.data())
 def test_overlaid_it_shows_the_same_tree_and_every_layer_is_as_it_was(
     tars: list[bytes], data: st.DataObject
 ):
@@ -242,7 +243,7 @@ def _single(index: Index, path: bytes) -> bool:
 
 
 @settings(max_examples=examples(50), deadline=None)
-@given(st.lists(layers(), min_size=1, max_size=3))
+@given(st.lists(layers(), min_size=1, max_size=3).map(crossing.Tars))
 def test_no_changes_give_the_same_image(tars: list[bytes]):
     source = image(*tars)
 
@@ -250,7 +251,7 @@ def test_no_changes_give_the_same_image(tars: list[bytes]):
 
 
 @settings(max_examples=examples(50), deadline=None)
-@given(st.lists(layers(), min_size=2, max_size=3), st.data())
+@given(st.lists(layers(), min_size=2, max_size=3).map(crossing.Tars), st.data())
 def test_an_untouched_layer_keeps_its_digest_and_twice_gives_the_same(
     tars: list[bytes], data: st.DataObject
 ):
@@ -384,6 +385,24 @@ def test_what_was_slimmed_has_nothing_more_to_drop(tars: list[bytes], data: st.D
     assert after.unpacked <= before.unpacked - promised
     # A mount of the layers shows some of what the specification hides: that stays.
     assert before.mount_shows or after.unpacked == after.rootfs
+
+
+@pytest.mark.parametrize("removed", [set[bytes](), {b"a/c"}])
+def test_a_promoted_file_stays_where_a_mount_shows_it(removed: set[bytes]):
+    """Under its real path, behind the symlink of the lower layer, the whiteout would hide it."""
+    first, name = ("file", "a/x", b"x" * 512), ("link", "lib/lib/y", "a/x")
+    tars = [
+        made(("symlink", "lib", "a")),
+        made(first, ("file", "a/c", b""), name, ("symlink", "a/x", "nowhere")),
+        made(("file", "a/.wh.lib", b"")),
+    ]
+    source = image(*tars)
+    before = scan(source)
+
+    after = scan(written(source, Changes.of(before, removed)))
+
+    assert [b"lib/lib/y"] == list(before.mount_shows.values()) == list(after.mount_shows.values())
+    assert not list(after.droppable())
 
 
 def test_history_and_runtime_config_are_carried_and_say_what_happened():
