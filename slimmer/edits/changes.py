@@ -210,8 +210,15 @@ class _Asked:
         for layer in self._index.layers:
             edit = self._edit(layer, relinks.get(layer.number, Relinks()), shields, below)
             edits.append(edit)
-            for header in edited_headers(layer.headers, edit) if edit else layer.headers:
-                path = header.path
+            kept = edited_headers(layer.headers, edit) if edit else layer.headers
+            paths = [header.path for header in kept]
+            # An edit may call these what a mount calls them: whiteouts hide their real paths.
+            paths += [
+                header.path
+                for header in (layer.headers if edit and self._index.mount_shows else ())
+                if (layer.number, header.start) in self._index.mount_shows
+            ]
+            for path in paths:
                 while path not in below:
                     below.add(path)
                     path = path[: max(path.rfind(b"/"), 0)]

@@ -405,6 +405,21 @@ def test_a_promoted_file_stays_where_a_mount_shows_it(removed: set[bytes]):
     assert not list(after.droppable())
 
 
+def test_a_whiteout_goes_on_hiding_what_only_a_mount_shows():
+    first, name = ("file", "a/x", b"x" * 512), ("link", "lib/lib/y", "a/x")
+    tars = [
+        made(("symlink", "lib", "a")),
+        made(first, ("file", "a/c", b""), name, ("symlink", "a/x", "nowhere")),
+        made(("file", "a/lib/.wh.y", b""), ("file", "b", b"")),
+    ]
+    source = image(*tars)
+
+    after = written(source, Changes.of(scan(source), {b"a/c", b"b"}))
+
+    tree = Tree([one.content.tar for one in after.layers])  # type: ignore[attr-defined]
+    assert {b"lib", b"a/x"} == set(tree.rows())
+
+
 def test_history_and_runtime_config_are_carried_and_say_what_happened():
     tars = [_tar({"keep": b"1", "drop": b"22"}), _tar({"gone": b"3"})]
     source = Image.of(
