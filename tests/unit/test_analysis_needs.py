@@ -714,5 +714,6 @@ def test_sources_made_to_be_slow_are_not(source: bytes):
     start = time.process_time()
     found = image.mentions.outside
 
-    assert time.process_time() - start < 5
+    # Seconds of processor time on a machine of today; what is not linear takes minutes.
+    assert time.process_time() - start < 30
     assert len(found) <= 60

@@ -88,9 +88,12 @@ def test_any_text_is_read_to_its_end(text: str) -> None:
 )
 def test_a_text_written_to_be_slow_is_not(piece: str) -> None:
     def seconds(times: int) -> float:
-        start = process_time()
-        parse(piece * times)
-        return process_time() - start
+        tries = []
+        for _ in range(3):
+            start = process_time()
+            parse(piece * times)
+            tries.append(process_time() - start)
+        return min(tries)
 
     # Four times the text must not take sixteen times as long.
     small = max(seconds(5_000), 0.01)
