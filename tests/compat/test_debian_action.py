@@ -72,7 +72,8 @@ def _archive(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     try:
         if subprocess.run(run, capture_output=True, check=False).returncode:
             pytest.skip("the container cannot install packages (no network?)")
-        docker("commit", name, WITH_TOOLS)
+        # What the container ran would else be what the image starts, and needs gcc for.
+        docker("commit", "--change", 'CMD ["own"]', name, WITH_TOOLS)
         path = tmp_path_factory.mktemp("debian") / "tools.tar"
         docker("save", "-o", str(path), WITH_TOOLS)
         yield path
