@@ -218,6 +218,9 @@ def differs(layers: Sequence[Sequence[Header]], moved: bool) -> bool:
         }
         if hides and any(header.path in hides for header in headers):
             return True
+        # A folder needs no member of its own: what lies in it makes it.
+        if hides and not hides.isdisjoint(folders_of(headers)):
+            return True
     return False
 
 

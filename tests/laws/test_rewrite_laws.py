@@ -449,6 +449,15 @@ def test_a_whiteout_goes_on_hiding_what_only_a_mount_shows():
     assert {b"lib", b"a/x"} == set(tree.rows())
 
 
+def test_a_folder_without_a_member_of_its_own_takes_the_place_of_its_whiteout_in_a_mount():
+    source = image(_tar({"d/x": b"1"}), made(("file", ".wh.d", b""), ("file", "d/y", b"22")))
+
+    index = scan(source)
+
+    assert [b"d/x"] == list(index.mount_shows.values())
+    assert not list(index.droppable())
+
+
 def test_history_and_runtime_config_are_carried_and_say_what_happened():
     tars = [_tar({"keep": b"1", "drop": b"22"}), _tar({"gone": b"3"})]
     source = Image.of(
