@@ -335,7 +335,7 @@ def file_of(index: Index, path: bytes) -> tuple[Header, bytes]:
 
 
 @settings(
-    max_examples=examples(2000), deadline=None, suppress_health_check=SLOW, phases=ALL_BUT_SHRINK
+    max_examples=examples(400), deadline=None, suppress_health_check=SLOW, phases=ALL_BUT_SHRINK
 )
 @given(crossing.layers(), st.data())
 def test_an_independent_unpacker_finds_exactly_what_was_planned(
@@ -391,7 +391,7 @@ def beside_their_folder(index: Index) -> set[bytes]:
 
 
 @settings(
-    max_examples=examples(1000), deadline=None, suppress_health_check=SLOW, phases=ALL_BUT_SHRINK
+    max_examples=examples(200), deadline=None, suppress_health_check=SLOW, phases=ALL_BUT_SHRINK
 )
 @given(crossing.layers(), st.data())
 def test_what_was_slimmed_has_nothing_more_to_drop(tars: list[bytes], data: st.DataObject):
